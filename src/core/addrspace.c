@@ -1,0 +1,350 @@
+#include "core/addrspace.h"
+
+#include "base/bits.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define PAGE UINT64_C(4096)
+#define MAX_REGIONS 64
+
+enum region_kind { REGION_RAM, REGION_ROM, REGION_MMIO };
+
+struct region {
+    gpa_t base;
+    uint64_t size;
+    enum region_kind kind;
+    uint8_t *host; /* RAM, ROM */
+    const struct mmio_ops *ops;
+    struct device *dev;
+};
+
+/* Regions sorted by base; a linear array is short enough for every board. */
+struct addrspace {
+    struct region regions[MAX_REGIONS];
+    unsigned count;
+};
+
+struct addrspace *addrspace_new(struct error *err)
+{
+    struct addrspace *as = calloc(1, sizeof *as);
+    if (!as)
+        error_set(err, ENOMEM, "out of memory for an address space");
+    return as;
+}
+
+void addrspace_free(struct addrspace *as)
+{
+    if (!as)
+        return;
+    for (unsigned i = 0; i < as->count; i++)
+        if (as->regions[i].host)
+            munmap(as->regions[i].host, as->regions[i].size);
+    free(as);
+}
+
+/* The region that contains gpa, or NULL. */
+static const struct region *addrspace_find(const struct addrspace *as, gpa_t gpa)
+{
+    unsigned lo = 0, hi = as->count;
+    while (lo < hi) {
+        unsigned mid = (lo + hi) / 2;
+        if (as->regions[mid].base <= gpa)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (!lo)
+        return NULL;
+    const struct region *r = &as->regions[lo - 1];
+    return gpa - r->base < r->size ? r : NULL;
+}
+
+static int addrspace_insert(struct addrspace *as, struct region region, struct error *err)
+{
+    if (as->count == MAX_REGIONS)
+        return error_set(err, ENOSPC, "the address space has no room for another region");
+    if (!region.size || region.base + (region.size - 1) < region.base)
+        return error_set(err, EINVAL, "region at 0x%llx has no valid size",
+                         (unsigned long long)region.base);
+    unsigned at = 0;
+    while (at < as->count && as->regions[at].base < region.base)
+        at++;
+    const struct region *before = at ? &as->regions[at - 1] : NULL;
+    const struct region *after = at < as->count ? &as->regions[at] : NULL;
+    if ((before && region.base - before->base < before->size) ||
+        (after && after->base - region.base < region.size))
+        return error_set(err, EEXIST, "region at 0x%llx overlaps another one",
+                         (unsigned long long)region.base);
+    memmove(&as->regions[at + 1], &as->regions[at], (as->count - at) * sizeof region);
+    as->regions[at] = region;
+    as->count++;
+    return 0;
+}
+
+static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
+                                enum region_kind kind, struct error *err)
+{
+    if (!size || base % PAGE || size % PAGE || size > INT64_MAX)
+        return error_set(err, EINVAL, "memory of %llu bytes at 0x%llx is not made of whole pages",
+                         (unsigned long long)size, (unsigned long long)base);
+    int fd = memfd_create("guise-ram", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
+        int code = errno;
+        if (fd >= 0)
+            close(fd);
+        return error_set(err, code, "cannot make %llu bytes of guest memory: %s",
+                         (unsigned long long)size, strerror(code));
+    }
+    void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    int code = errno;
+    close(fd);
+    if (host == MAP_FAILED)
+        return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
+                         (unsigned long long)size, strerror(code));
+    int rc = addrspace_insert(
+        as, (struct region){.base = base, .size = size, .kind = kind, .host = host}, err);
+    if (rc)
+        munmap(host, size);
+    return rc;
+}
+
+int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
+{
+    return addrspace_add_memory(as, base, size, REGION_RAM, err);
+}
+
+int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
+{
+    return addrspace_add_memory(as, base, size, REGION_ROM, err);
+}
+
+int addrspace_add_mmio(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                       struct device *dev, struct error *err)
+{
+    return addrspace_insert(
+        as,
+        (struct region){.base = base, .size = size, .kind = REGION_MMIO, .ops = ops, .dev = dev},
+        err);
+}
+
+/* Host address of the range if it lies in one region of memory whose kind is at most max_kind. */
+static uint8_t *addrspace_memory(const struct addrspace *as, gpa_t gpa, uint64_t len,
+                                 enum region_kind max_kind)
+{
+    const struct region *r = addrspace_find(as, gpa);
+    if (!r || r->kind > max_kind || len > r->size - (gpa - r->base))
+        return NULL;
+    return r->host + (gpa - r->base);
+}
+
+void *addrspace_ram(const struct addrspace *as, gpa_t gpa, uint64_t len)
+{
+    return addrspace_memory(as, gpa, len, REGION_RAM);
+}
+
+const void *addrspace_readable(const struct addrspace *as, gpa_t gpa, uint64_t len)
+{
+    return addrspace_memory(as, gpa, len, REGION_ROM);
+}
+
+bool addrspace_ram_region(const struct addrspace *as, unsigned i, gpa_t *base, uint64_t *size)
+{
+    for (unsigned k = 0; k < as->count; k++) {
+        const struct region *r = &as->regions[k];
+        if (r->kind != REGION_RAM || i--)
+            continue;
+        *base = r->base;
+        *size = r->size;
+        return true;
+    }
+    return false;
+}
+
+static uint64_t memory_read(const uint8_t *p, unsigned size)
+{
+    switch (size) {
+    case 1:
+        return __atomic_load_n(p, __ATOMIC_RELAXED);
+    case 2:
+        return __atomic_load_n((const uint16_t *)(const void *)p, __ATOMIC_RELAXED);
+    case 4:
+        return __atomic_load_n((const uint32_t *)(const void *)p, __ATOMIC_RELAXED);
+    default:
+        return __atomic_load_n((const uint64_t *)(const void *)p, __ATOMIC_RELAXED);
+    }
+}
+
+static void memory_write(uint8_t *p, unsigned size, uint64_t value)
+{
+    switch (size) {
+    case 1:
+        __atomic_store_n(p, (uint8_t)value, __ATOMIC_RELAXED);
+        break;
+    case 2:
+        __atomic_store_n((uint16_t *)(void *)p, (uint16_t)value, __ATOMIC_RELAXED);
+        break;
+    case 4:
+        __atomic_store_n((uint32_t *)(void *)p, (uint32_t)value, __ATOMIC_RELAXED);
+        break;
+    default:
+        __atomic_store_n((uint64_t *)(void *)p, value, __ATOMIC_RELAXED);
+        break;
+    }
+}
+
+/* A region cannot end inside an aligned access: bases and sizes are checked to be whole. */
+static bool region_takes(const struct region *r, gpa_t offset, unsigned size)
+{
+    return (r->ops->sizes & size) && size <= r->size - offset;
+}
+
+bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *value)
+{
+    const struct region *r = addrspace_find(as, gpa);
+    if (!r)
+        return false;
+    uint64_t offset = gpa - r->base;
+    if (r->kind != REGION_MMIO) {
+        *value = memory_read(r->host + offset, size);
+        return true;
+    }
+    if (!r->ops->read || !region_takes(r, offset, size))
+        return false;
+    pthread_mutex_lock(&r->dev->lock);
+    uint64_t v = r->ops->read(r->dev, offset, size);
+    pthread_mutex_unlock(&r->dev->lock);
+    *value = size == 8 ? v : bits_get(v, 0, 8 * size);
+    return true;
+}
+
+bool addrspace_write(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t value)
+{
+    const struct region *r = addrspace_find(as, gpa);
+    if (!r || r->kind == REGION_ROM)
+        return false;
+    uint64_t offset = gpa - r->base;
+    if (r->kind == REGION_RAM) {
+        memory_write(r->host + offset, size, value);
+        return true;
+    }
+    if (!r->ops->write || !region_takes(r, offset, size))
+        return false;
+    pthread_mutex_lock(&r->dev->lock);
+    r->ops->write(r->dev, offset, size, size == 8 ? value : bits_get(value, 0, 8 * size));
+    pthread_mutex_unlock(&r->dev->lock);
+    return true;
+}
+
+bool addrspace_copy_in(struct addrspace *as, gpa_t gpa, const void *data, uint64_t len)
+{
+    uint8_t *p = addrspace_memory(as, gpa, len, REGION_RAM);
+    if (p)
+        memcpy(p, data, len);
+    return p;
+}
+
+bool addrspace_copy_out(const struct addrspace *as, gpa_t gpa, void *data, uint64_t len)
+{
+    const uint8_t *p = addrspace_memory(as, gpa, len, REGION_ROM);
+    if (p)
+        memcpy(data, p, len);
+    return p;
+}
+
+bool addrspace_load(struct addrspace *as, gpa_t gpa, const void *data, uint64_t len)
+{
+    uint8_t *p = addrspace_memory(as, gpa, len, REGION_ROM);
+    if (p)
+        memcpy(p, data, len);
+    return p;
+}
+
+static bool page_is_zero(const uint8_t *p)
+{
+    return !p[0] && !memcmp(p, p + 1, PAGE - 1);
+}
+
+/*
+ * Asks the host which pages were ever touched, so that looking for non-zero pages does not make
+ * untouched ones resident. NULL when the host does not say; then every page is looked at.
+ */
+static unsigned char *region_touched(const struct region *r)
+{
+    unsigned char *map = malloc(r->size / PAGE);
+    if (map && mincore(r->host, r->size, map)) {
+        free(map);
+        return NULL;
+    }
+    return map;
+}
+
+/* Calls fn for each page of memory that is not all zero. */
+static void addrspace_each_page(const struct addrspace *as,
+                                void (*fn)(void *ctx, gpa_t gpa, const uint8_t *page), void *ctx)
+{
+    for (unsigned i = 0; i < as->count; i++) {
+        const struct region *r = &as->regions[i];
+        if (r->kind == REGION_MMIO)
+            continue;
+        unsigned char *touched = region_touched(r);
+        for (uint64_t off = 0; off < r->size; off += PAGE)
+            if ((!touched || (touched[off / PAGE] & 1)) && !page_is_zero(r->host + off))
+                fn(ctx, r->base + off, r->host + off);
+        free(touched);
+    }
+}
+
+static void save_page(void *ctx, gpa_t gpa, const uint8_t *page)
+{
+    uint8_t record[8 + PAGE];
+    le64_put(record, gpa);
+    memcpy(record + 8, page, PAGE);
+    state_save_bytes(ctx, "page", record, sizeof record);
+}
+
+void addrspace_save(struct addrspace *as, struct state_out *out)
+{
+    addrspace_each_page(as, save_page, out);
+    state_save_bytes(out, "page", NULL, 0);
+}
+
+int addrspace_load_state(struct addrspace *as, struct state_in *in, struct error *err)
+{
+    for (unsigned i = 0; i < as->count; i++) {
+        const struct region *r = &as->regions[i];
+        if (r->kind != REGION_MMIO && madvise(r->host, r->size, MADV_REMOVE))
+            memset(r->host, 0, r->size);
+    }
+    for (;;) {
+        const uint8_t *record;
+        size_t len;
+        int rc = state_load_bytes(in, "page", &record, &len, err);
+        if (rc)
+            return rc;
+        if (!len)
+            return 0;
+        if (len != 8 + PAGE)
+            return error_set(err, EINVAL, "saved state holds a memory page of %zu bytes", len);
+        gpa_t gpa = le64_get(record);
+        if (gpa % PAGE || !addrspace_load(as, gpa, record + 8, PAGE))
+            return error_set(err, EINVAL,
+                             "saved state holds memory at 0x%llx, where this machine has none",
+                             (unsigned long long)gpa);
+    }
+}
+
+static void hash_page(void *ctx, gpa_t gpa, const uint8_t *page)
+{
+    uint64_t *hash = ctx;
+    *hash = XXH3_64bits_withSeed(page, PAGE, *hash ^ gpa);
+}
+
+uint64_t addrspace_hash(const struct addrspace *as, uint64_t seed)
+{
+    addrspace_each_page(as, hash_page, &seed);
+    return seed;
+}

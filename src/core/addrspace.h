@@ -1,0 +1,64 @@
+/*
+ * Guest-physical address space: RAM and device registers.
+ *
+ * RAM lives in a memfd, mapped shared, so that other mappings and processes can see it. The layout
+ * (which address is what) is built before the first vCPU runs and does not change afterwards: all
+ * functions below the line may then be called from any thread without a lock. RAM pointers stay
+ * valid until addrspace_free. Contents of RAM change under the reader's eyes while a guest runs.
+ *
+ * MMIO takes the device's lock around the call.
+ */
+#pragma once
+
+#include "base/error.h"
+#include "core/device.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint64_t gpa_t; /* guest-physical address */
+typedef uint64_t gva_t; /* guest-virtual address */
+
+struct addrspace;
+
+/* NULL and *err when memory is short. */
+struct addrspace *addrspace_new(struct error *err);
+void addrspace_free(struct addrspace *as);
+
+/* Base and size are multiples of 4096. ENOMEM when the host cannot give so much, EEXIST on overlap.
+ */
+int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct error *err);
+/* Memory that the guest can read and execute but not write (boot ROM). */
+int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err);
+int addrspace_add_mmio(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                       struct device *dev, struct error *err);
+
+/* ---- lookups ---- */
+
+/* Host address of [gpa, gpa+len) if all of it lies in one RAM region, else NULL. */
+void *addrspace_ram(const struct addrspace *as, gpa_t gpa, uint64_t len);
+/* The same for RAM or ROM; the result must only be read. */
+const void *addrspace_readable(const struct addrspace *as, gpa_t gpa, uint64_t len);
+
+/* Base and size of RAM region i, false when there are no more. */
+bool addrspace_ram_region(const struct addrspace *as, unsigned i, gpa_t *base, uint64_t *size);
+
+/*
+ * One naturally aligned access of 1, 2, 4 or 8 bytes, RAM or MMIO. False is a bus error: nothing
+ * there, or a size that the device does not take.
+ */
+bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *value);
+bool addrspace_write(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t value);
+
+/* Copies to and from RAM (loaders, debugger, SBI). False, nothing copied, if not all of it is RAM.
+ */
+bool addrspace_copy_in(struct addrspace *as, gpa_t gpa, const void *data, uint64_t len);
+bool addrspace_copy_out(const struct addrspace *as, gpa_t gpa, void *data, uint64_t len);
+/* As copy_in, also into ROM (machine construction). */
+bool addrspace_load(struct addrspace *as, gpa_t gpa, const void *data, uint64_t len);
+
+/* All RAM contents: zero pages are left out. Load clears what the stream does not name. */
+void addrspace_save(struct addrspace *as, struct state_out *out);
+int addrspace_load_state(struct addrspace *as, struct state_in *in, struct error *err);
+uint64_t addrspace_hash(const struct addrspace *as, uint64_t seed);

@@ -1,0 +1,39 @@
+/*
+ * What an engine is: something that makes a vCPU run. Engines know registers, instructions and the
+ * address space; they know neither devices nor boards. Only vmm/ names concrete engines.
+ */
+#pragma once
+
+#include "core/vcpu.h"
+
+struct engine_stats {
+    uint64_t instructions; /* retired */
+    uint64_t decoded;      /* instructions decoded */
+    uint64_t code_pages;   /* pages of decoded code made */
+    uint64_t tlb_misses;
+    uint64_t traps;
+};
+
+struct engine_ops {
+    const char *name;
+
+    /* Makes v->engine_data. v->arch, v->mem and v->clock are set. ENOMEM with *err. */
+    int (*attach)(struct vcpu *v, struct error *err);
+    void (*detach)(struct vcpu *v);
+
+    /*
+     * Runs up to max_insns instructions (1: a single step; UINT64_MAX: no limit) and returns the
+     * reason to stop. With a limit it stops exactly there. An interrupt that is pending and enabled
+     * is taken on entry and whenever a guest instruction enables it. Returns VCPU_EXIT_KICK soon
+     * after a kick, without losing it.
+     */
+    enum vcpu_exit (*run)(struct vcpu *v, uint64_t max_insns);
+
+    /* Breakpoints or watchpoints of v->debug changed. */
+    void (*debug_changed)(struct vcpu *v);
+    /* Translations of addresses, or of instructions, may be stale. */
+    void (*flush_tlb)(struct vcpu *v);
+    void (*fence_i)(struct vcpu *v);
+
+    void (*stats)(const struct vcpu *v, struct engine_stats *out);
+};
