@@ -81,7 +81,7 @@ struct state_table {
         .name = NULL \
     }
 
-/* A growing byte buffer. Out of memory sets `failed`, which state_out_finish reports. */
+/* A growing byte buffer. Out of memory sets `failed`; the owner checks it once, at the end. */
 struct state_out {
     uint8_t *data;
     size_t len, cap;
