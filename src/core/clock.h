@@ -14,7 +14,7 @@
  */
 #pragma once
 
-#include "core/state.h"
+#include "base/state.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

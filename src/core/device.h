@@ -9,7 +9,7 @@
 #pragma once
 
 #include "base/error.h"
-#include "core/state.h"
+#include "base/state.h"
 
 #include <pthread.h>
 #include <stdint.h>

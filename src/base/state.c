@@ -1,4 +1,4 @@
-#include "core/state.h"
+#include "base/state.h"
 
 #include "base/bits.h"
 
