@@ -1,0 +1,376 @@
+#include "rig.h"
+
+#include "base/bits.h"
+#include "block/block.h"
+#include "chr/chr.h"
+#include "dev/aclint.h"
+#include "dev/goldfish_rtc.h"
+#include "dev/ns16550.h"
+#include "dev/plic.h"
+#include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_console.h"
+#include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_rng.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- fakes ---- */
+
+static struct fake_chr *chr_fake(struct chr *c)
+{
+    return (struct fake_chr *)(void *)c;
+}
+
+struct chr *fake_chr(struct fake_chr *c)
+{
+    return (struct chr *)(void *)c;
+}
+
+size_t chr_write(struct chr *chr, const void *data, size_t len)
+{
+    struct fake_chr *c = chr_fake(chr);
+    size_t n = len < c->room ? len : c->room;
+    for (size_t i = 0; i < n; i++) {
+        if (c->out_len == sizeof c->out)
+            c->out_len = 0;
+        c->out[c->out_len++] = ((const uint8_t *)data)[i];
+    }
+    if (c->room != SIZE_MAX)
+        c->room -= n;
+    return n;
+}
+
+void chr_set_writable(struct chr *chr, void (*writable)(void *ctx), void *ctx)
+{
+    chr_fake(chr)->writable = writable;
+    chr_fake(chr)->writable_ctx = ctx;
+}
+
+void chr_set_receiver(struct chr *chr, size_t (*can_receive)(void *ctx),
+                      void (*receive)(void *ctx, const uint8_t *data, size_t len), void *ctx)
+{
+    chr_fake(chr)->can_receive = can_receive;
+    chr_fake(chr)->receive = receive;
+    chr_fake(chr)->receive_ctx = ctx;
+}
+
+void chr_accept_input(struct chr *chr)
+{
+    chr_fake(chr)->accepts++;
+}
+
+size_t fake_chr_input(struct fake_chr *c, const void *data, size_t len)
+{
+    size_t done = 0;
+    while (done < len) {
+        size_t room = c->can_receive(c->receive_ctx);
+        if (!room)
+            break;
+        size_t n = room < len - done ? room : len - done;
+        c->receive(c->receive_ctx, (const uint8_t *)data + done, n);
+        done += n;
+    }
+    return done;
+}
+
+void fake_chr_give_room(struct fake_chr *c, size_t room)
+{
+    c->room = room;
+    c->writable(c->writable_ctx);
+}
+
+static struct fake_block *block_fake(const struct block *b)
+{
+    return (struct fake_block *)(uintptr_t)b;
+}
+
+struct block *fake_block(struct fake_block *b)
+{
+    return (struct block *)(void *)b;
+}
+
+uint64_t block_size(const struct block *b)
+{
+    (void)b;
+    return RIG_DISK_SIZE;
+}
+
+bool block_readonly(const struct block *b)
+{
+    return block_fake(b)->readonly;
+}
+
+/* The devices have to check ranges themselves: what lies beyond is a bug of theirs. */
+static uint8_t *block_fake_at(struct fake_block *b, uint64_t offset, uint64_t len)
+{
+    if (offset > RIG_DISK_SIZE || len > RIG_DISK_SIZE - offset)
+        abort();
+    return b->data + offset;
+}
+
+int block_readv(struct block *blk, uint64_t offset, const struct iovec *iov, int n)
+{
+    struct fake_block *b = block_fake(blk);
+    if (b->fail)
+        return -b->fail;
+    for (int i = 0; i < n; offset += iov[i++].iov_len)
+        memcpy(iov[i].iov_base, block_fake_at(b, offset, iov[i].iov_len), iov[i].iov_len);
+    return 0;
+}
+
+int block_writev(struct block *blk, uint64_t offset, const struct iovec *iov, int n)
+{
+    struct fake_block *b = block_fake(blk);
+    if (b->readonly)
+        abort();
+    if (b->fail)
+        return -b->fail;
+    for (int i = 0; i < n; offset += iov[i++].iov_len)
+        memcpy(block_fake_at(b, offset, iov[i].iov_len), iov[i].iov_base, iov[i].iov_len);
+    return 0;
+}
+
+int block_flush(struct block *b)
+{
+    block_fake(b)->flushes++;
+    return -block_fake(b)->fail;
+}
+
+int block_discard(struct block *blk, uint64_t offset, uint64_t len)
+{
+    struct fake_block *b = block_fake(blk);
+    b->discards++;
+    memset(block_fake_at(b, offset, len), 0xdd, len);
+    return -b->fail;
+}
+
+int block_write_zeroes(struct block *blk, uint64_t offset, uint64_t len, bool unmap)
+{
+    struct fake_block *b = block_fake(blk);
+    (void)unmap;
+    memset(block_fake_at(b, offset, len), 0, len);
+    return -b->fail;
+}
+
+/* ---- lines ---- */
+
+static void line_set(void *ctx, unsigned number, bool level)
+{
+    (void)number;
+    *(bool *)ctx = level;
+}
+
+struct irq_line line_to(bool *level)
+{
+    return (struct irq_line){.set = line_set, .ctx = level};
+}
+
+/* ---- the assembly ---- */
+
+static void rig_power_event(void *ctx, enum power_event what, unsigned code)
+{
+    struct rig *r = ctx;
+    r->power_events++;
+    r->power_what = what;
+    r->power_code = code;
+}
+
+static void rig_map(struct rig *r, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                    struct device *dev)
+{
+    if (!dev || addrspace_add_mmio(r->as, base, size, ops, dev, NULL))
+        abort();
+    unsigned n = 0;
+    while (r->all[n])
+        n++;
+    r->all[n] = dev;
+}
+
+static void rig_make_platform(struct rig *r)
+{
+    struct irq_line eip[2 * RIG_HARTS], msip[RIG_HARTS], mtip[RIG_HARTS];
+    for (unsigned i = 0; i < 2 * RIG_HARTS; i++)
+        eip[i] = line_to(&r->eip[i]);
+    for (unsigned i = 0; i < RIG_HARTS; i++) {
+        msip[i] = line_to(&r->msip[i]);
+        mtip[i] = line_to(&r->mtip[i]);
+    }
+    r->plic = plic_new(RIG_HARTS, eip, NULL);
+    r->aclint = aclint_new(&r->clock, RIG_HARTS, msip, mtip, NULL);
+    r->uart = ns16550_new(fake_chr(&r->uart_chr), plic_input(r->plic, RIG_IRQ_UART), NULL);
+    r->rtc = goldfish_rtc_new(&r->clock, RIG_EPOCH, plic_input(r->plic, RIG_IRQ_RTC), NULL);
+    r->power = sifive_test_new(rig_power_event, r, NULL);
+    rig_map(r, RIG_POWER, SIFIVE_TEST_SIZE, &sifive_test_mmio, r->power);
+    rig_map(r, RIG_RTC, GOLDFISH_RTC_SIZE, &goldfish_rtc_mmio, r->rtc);
+    rig_map(r, RIG_ACLINT, ACLINT_SIZE, &aclint_mmio, r->aclint);
+    rig_map(r, RIG_UART, NS16550_SIZE, &ns16550_mmio, r->uart);
+}
+
+static void rig_make_virtio(struct rig *r)
+{
+    uint64_t seed = 42;
+    r->ro_disk.readonly = true;
+    for (unsigned i = 0; i < RIG_DISK_SIZE; i++)
+        r->disk.data[i] = r->ro_disk.data[i] = (uint8_t)(i / 512 + i);
+    r->blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_BLK), "disk0", fake_block(&r->disk),
+                            "serial-0", NULL);
+    r->console = virtio_console_new(r->as, plic_input(r->plic, RIG_IRQ_CONSOLE), "console0",
+                                    fake_chr(&r->console_chr), NULL);
+    r->rng = virtio_rng_new(r->as, plic_input(r->plic, RIG_IRQ_RNG), "rng0", &seed, NULL);
+    r->empty = virtio_mmio_empty_new(NULL);
+    r->ro_blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_RO_BLK), "disk1",
+                               fake_block(&r->ro_disk), NULL, NULL);
+    rig_map(r, RIG_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->blk);
+    rig_map(r, RIG_CONSOLE, VIRTIO_MMIO_SIZE, &virtio_mmio, r->console);
+    rig_map(r, RIG_RNG, VIRTIO_MMIO_SIZE, &virtio_mmio, r->rng);
+    rig_map(r, RIG_EMPTY, VIRTIO_MMIO_SIZE, &virtio_mmio_empty, r->empty);
+    rig_map(r, RIG_RO_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->ro_blk);
+}
+
+struct rig *rig_new(void)
+{
+    struct rig *r = calloc(1, sizeof *r);
+    if (!r)
+        abort();
+    r->as = addrspace_new(NULL);
+    if (!r->as || addrspace_add_ram(r->as, RIG_RAM, RIG_RAM_SIZE, NULL))
+        abort();
+    clock_init(&r->clock, true);
+    r->uart_chr.room = r->console_chr.room = SIZE_MAX;
+    rig_make_platform(r);
+    rig_make_virtio(r);
+    /* Last, so that a load restores it after the others have driven its inputs. */
+    rig_map(r, RIG_PLIC, PLIC_SIZE, &plic_mmio, r->plic);
+    for (unsigned i = 0; r->all[i]; i++)
+        device_reset(r->all[i]);
+    return r;
+}
+
+void rig_free(struct rig *r)
+{
+    addrspace_free(r->as);
+    for (unsigned i = 0; r->all[i]; i++)
+        device_free(r->all[i]);
+    clock_fini(&r->clock);
+    free(r);
+}
+
+void rig_advance(struct rig *r, uint64_t ns)
+{
+    clock_advance(&r->clock, clock_ns(&r->clock) + ns);
+    clock_run(&r->clock);
+}
+
+uint64_t rig_read(struct rig *r, gpa_t gpa, unsigned size)
+{
+    uint64_t v;
+    if (!addrspace_read(r->as, gpa, size, &v)) {
+        fprintf(stderr, "read of %u at 0x%" PRIx64 " is a bus error\n", size, gpa);
+        abort();
+    }
+    return v;
+}
+
+void rig_write(struct rig *r, gpa_t gpa, unsigned size, uint64_t value)
+{
+    if (!addrspace_write(r->as, gpa, size, value)) {
+        fprintf(stderr, "write of %u at 0x%" PRIx64 " is a bus error\n", size, gpa);
+        abort();
+    }
+}
+
+static bool rig_load(struct rig *b, struct state_in *in)
+{
+    struct error err = {0};
+    int rc = state_load(in, &clock_state, &b->clock, &err);
+    if (!rc)
+        rc = addrspace_load_state(b->as, in, &err);
+    for (unsigned i = 0; !rc && b->all[i]; i++)
+        rc = device_load(b->all[i], in, &err);
+    if (rc)
+        fprintf(stderr, "load: %s\n", err.msg);
+    return !rc && in->pos == in->len;
+}
+
+static void fake_chr_copy(struct fake_chr *to, const struct fake_chr *from)
+{
+    memcpy(to->out, from->out, sizeof to->out);
+    to->out_len = from->out_len;
+    to->room = from->room;
+}
+
+bool rig_copy(struct rig *a, struct rig *b)
+{
+    struct state_out out = {0};
+    state_save(&out, &clock_state, &a->clock);
+    addrspace_save(a->as, &out);
+    for (unsigned i = 0; a->all[i]; i++)
+        device_save(a->all[i], &out);
+    fake_chr_copy(&b->uart_chr, &a->uart_chr);
+    fake_chr_copy(&b->console_chr, &a->console_chr);
+    b->disk = a->disk;
+    b->ro_disk = a->ro_disk;
+    struct state_in in = {.data = out.data, .len = out.len};
+    bool ok = !out.failed && rig_load(b, &in);
+    state_out_free(&out);
+    return ok;
+}
+
+static bool lines_equal(const char *name, const bool *a, const bool *b, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (a[i] != b[i]) {
+            fprintf(stderr, "%s[%u]: %d != %d\n", name, i, a[i], b[i]);
+            return false;
+        }
+    return true;
+}
+
+bool rig_equal(struct rig *a, struct rig *b)
+{
+    char buf[256];
+    for (unsigned i = 0; a->all[i]; i++)
+        if (!state_equal(a->all[i]->ops->state, a->all[i], b->all[i], buf, sizeof buf)) {
+            fprintf(stderr, "%s: %s\n", a->all[i]->id, buf);
+            return false;
+        }
+    if (addrspace_hash(a->as, 0) != addrspace_hash(b->as, 0)) {
+        fprintf(stderr, "RAM differs\n");
+        return false;
+    }
+    if (memcmp(a->disk.data, b->disk.data, sizeof a->disk.data) ||
+        a->uart_chr.out_len != b->uart_chr.out_len ||
+        memcmp(a->uart_chr.out, b->uart_chr.out, a->uart_chr.out_len) ||
+        a->console_chr.out_len != b->console_chr.out_len ||
+        memcmp(a->console_chr.out, b->console_chr.out, a->console_chr.out_len)) {
+        fprintf(stderr, "a back end differs\n");
+        return false;
+    }
+    return lines_equal("eip", a->eip, b->eip, 2 * RIG_HARTS) &&
+           lines_equal("msip", a->msip, b->msip, RIG_HARTS) &&
+           lines_equal("mtip", a->mtip, b->mtip, RIG_HARTS);
+}
+
+uint64_t rig_seed(void)
+{
+    const char *text = getenv("GUISE_SEED");
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    uint64_t seed =
+        text ? strtoull(text, NULL, 0) : (uint64_t)ts.tv_sec * 1000003 ^ (uint64_t)ts.tv_nsec;
+    printf("seed: GUISE_SEED=%" PRIu64 "\n", seed);
+    fflush(stdout);
+    return seed;
+}
+
+uint64_t rig_random(uint64_t *state)
+{
+    uint64_t x = *state += UINT64_C(0x9e3779b97f4a7c15);
+    x = (x ^ (x >> 32)) * UINT64_C(0xd6e8feb86659fd93);
+    x = (x ^ (x >> 32)) * UINT64_C(0xd6e8feb86659fd93);
+    return x ^ (x >> 32);
+}
