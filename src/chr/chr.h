@@ -1,0 +1,91 @@
+/*
+ * Byte streams between a guest's character device (serial port, virtio console) and the host: a
+ * terminal, a file, a pseudo-terminal. The device side is the same for all; which back end it is
+ * comes from the text given to chr_open.
+ *
+ * Output goes into a buffer of CHR_OUT_SIZE bytes which the event loop's thread writes out in
+ * order; nothing that a guest prints can block it or grow memory. Input is pulled: the device gets
+ * bytes when it says that it has room, and at most CHR_IN_SIZE are read ahead from the host.
+ *
+ * Threads: chr_write, chr_write_wait and chr_accept_input may be called from any thread, with a
+ * device's lock held; they call nothing back. All other functions belong to the loop's thread (any
+ * thread while the loop does not run). The device's callbacks are called on the loop's thread with
+ * no lock held, so that they can take the device's own.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct chr;
+struct loop;
+
+#define CHR_OUT_SIZE 65536u
+#define CHR_IN_SIZE 16384u
+
+/*
+ * Opens a back end:
+ *     none          output is dropped, there is no input
+ *     stdio         standard input and output; a terminal is put into raw mode (chr/terminal.h)
+ *     file:PATH     output only; the file is made or emptied
+ *     pty           a new pseudo-terminal; chr_path names it. While nobody has it open the last
+ *                   CHR_OUT_SIZE bytes of output are kept for whoever comes
+ * NULL with *err: EINVAL for a text that names none of them, or the host's error. The loop must
+ * live longer than the result.
+ */
+struct chr *chr_open(const char *spec, struct loop *loop, struct error *err);
+
+/*
+ * The same checks as chr_open for the text only; opens nothing. For option parsing.
+ */
+int chr_check(const char *spec, struct error *err);
+
+/* Writes out what is buffered (waiting at most a second), restores the terminal. NULL is allowed.
+ */
+void chr_free(struct chr *c);
+
+/*
+ * Takes up to len bytes for output and returns how many were taken: fewer than len when the buffer
+ * is full. Never blocks.
+ */
+size_t chr_write(struct chr *c, const void *data, size_t len);
+
+/*
+ * Takes all bytes, waiting for the host side to take older ones where the buffer is full. For runs
+ * that must not depend on the host's speed (deterministic mode) and for messages of guise itself.
+ */
+void chr_write_wait(struct chr *c, const void *data, size_t len);
+
+/*
+ * Called when chr_write has returned less than it was offered and there is room again. NULL: nobody
+ * wants to know (the bytes not taken are lost if the device does not keep them).
+ */
+void chr_set_writable(struct chr *c, void (*writable)(void *ctx), void *ctx);
+
+/*
+ * Who gets the input. can_receive returns the number of bytes there is room for; receive is then
+ * called with 1 to that many. can_receive == NULL: nobody (input stays on the host side).
+ */
+void chr_set_receiver(struct chr *c, size_t (*can_receive)(void *ctx),
+                      void (*receive)(void *ctx, const uint8_t *data, size_t len), void *ctx);
+
+/* Room has appeared after can_receive returned 0: input is offered again. */
+void chr_accept_input(struct chr *c);
+
+/* Called when the person at the terminal asks to end (stdio: Ctrl-A x). It may not free c. */
+void chr_set_quit(struct chr *c, void (*quit)(void *ctx), void *ctx);
+
+/*
+ * Writes out what is buffered, waiting up to timeout_ms; 0, -ETIMEDOUT, or as chr_error. What a
+ * pty keeps while nobody has it open does not count.
+ */
+int chr_flush(struct chr *c, int timeout_ms);
+
+/* 0, or -errno of the first output that the host refused (disk full, reader gone) and was lost. Any
+ * thread. */
+int chr_error(struct chr *c);
+
+/* The pseudo-terminal's path ("/dev/pts/3"), the file's path, or NULL. */
+const char *chr_path(const struct chr *c);

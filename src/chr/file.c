@@ -1,0 +1,24 @@
+#include "chr/impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+static int chr_file_open(struct chr *c, const char *path, struct error *err)
+{
+    /* O_NONBLOCK: neither a FIFO that nobody reads nor a slow terminal may stop the loop. */
+    c->out_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0666);
+    if (c->out_fd < 0)
+        return error_set(err, errno, "%s: cannot write console output there: %s", path,
+                         errno == ENXIO ? "nobody reads from it" : strerror(errno));
+    c->own_out = true;
+    c->path = strdup(path);
+    return c->path ? 0 : error_set(err, ENOMEM, "%s: out of memory", path);
+}
+
+const struct chr_ops chr_file_ops = {
+    .name = "file",
+    .takes_arg = true,
+    .size = sizeof(struct chr),
+    .open = chr_file_open,
+};
