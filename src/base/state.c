@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-#define MAX_DEPTH 8 /* of tables within tables; a bound for hostile streams and for typing errors \
-                     */
+/* Of tables within tables; a bound for hostile streams and for typing errors. */
+#define MAX_DEPTH 8
 
 /* ---- writing ---- */
 
