@@ -1,0 +1,59 @@
+# The front door; Meson does the work. `make help` lists the targets.
+BUILD = build
+JOBS ?= $(shell nproc)
+FUZZ_SECONDS ?= 20
+ARGS ?=
+
+ASAN = -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all
+FUZZ = -Dfuzz=true -Db_lundef=false $(ASAN)
+
+.PHONY: all demo check asan fuzz bench format clean help
+
+all:
+	@tools/setup build
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
+	@ninja -C $(BUILD) -j $(JOBS)
+
+demo:
+	@tools/setup demo
+	@$(MAKE) --no-print-directory all
+	@tools/demo $(ARGS)
+
+check:
+	@tools/setup check
+	@$(MAKE) --no-print-directory all
+	@tools/check $(BUILD) $(ARGS)
+
+asan:
+	@tools/setup asan
+	@test -f build-asan/build.ninja || meson setup build-asan $(ASAN)
+	@ninja -C build-asan -j $(JOBS)
+	@tools/check build-asan -t 5 -x style $(ARGS)
+
+fuzz:
+	@tools/setup fuzz
+	@test -f build-fuzz/build.ninja || CC=clang meson setup build-fuzz $(FUZZ)
+	@ninja -C build-fuzz -j $(JOBS)
+	@tools/fuzz build-fuzz $(FUZZ_SECONDS) $(ARGS)
+
+bench:
+	@tools/setup bench
+	@$(MAKE) --no-print-directory all
+	@for script in bench/*; do test ! -x $$script || $$script $(ARGS) || exit 1; done
+
+format:
+	@tools/setup format
+	@tools/check-format --fix
+
+clean:
+	rm -rf $(BUILD) build-asan build-fuzz
+
+help:
+	@echo 'make          build/guise, optimized'
+	@echo 'make demo     boot Debian'"'"'s riscv64 kernel to a shell (ARGS="--cpus 4")'
+	@echo 'make check    all tests and style checks; ARGS=NAME runs one'
+	@echo 'make asan     the tests with address and undefined behaviour sanitizers (build-asan)'
+	@echo 'make fuzz     libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) a target (build-fuzz; ARGS=NAME runs one)'
+	@echo 'make bench    time and memory compared with QEMU'
+	@echo 'make format   clang-format on the whole tree'
+	@echo 'make clean    remove the builds; .cache keeps what was downloaded'
