@@ -1,5 +1,6 @@
 /* The decoder: fields, reserved words, extensions, and that no word upsets it. */
 #include "isa/riscv64/decode.h"
+#include "isa/riscv64/disasm.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -273,7 +274,9 @@ static void check_word(uint32_t word, uint64_t exts)
         const struct rv_enc_info *e = rv_enc_info(i.enc);
         sane = (word & e->mask) == e->match && !(e->exts & ~exts) && e->op == i.op;
     }
-    if (!sane)
+    char text[64];
+    int len = rv_disasm(word, 0x80000000, exts, text, sizeof text);
+    if (!sane || len <= 0 || len >= (int)sizeof text || strlen(text) != (size_t)len)
         fail_msg("word %08x", word);
 }
 
@@ -295,7 +298,33 @@ static void test_random_words(void **state)
         check_word((uint32_t)(random_next(&random) >> 32), ALL);
 }
 
-/* Prints what decoding costs: a fixed mixture of words that are legal. */
+static void test_disasm(void **state)
+{
+    (void)state;
+    char text[64];
+    rv_disasm(0xfff58513, 0, ALL, text, sizeof text);
+    assert_string_equal(text, "addi\ta0,a1,-1");
+    rv_disasm(0xfffff0ef, 0x80000000, ALL, text, sizeof text);
+    assert_string_equal(text, "jal\tra,0x7ffffffe");
+    rv_disasm(0x00c5f553, 0, ALL, text, sizeof text); /* rm = 7 is not shown */
+    assert_string_equal(text, "fadd.s\tfa0,fa1,fa2");
+    rv_disasm(0x1605a52f, 0, ALL, text, sizeof text);
+    assert_string_equal(text, "lr.w.aqrl\ta0,(a1)");
+    rv_disasm(0x1234, 0, RV_EXT_BIT(I), text, sizeof text);
+    assert_string_equal(text, ".insn\t2, 0x1234");
+    assert_string_equal(rv_csr_name(0x180), "satp");
+    assert_null(rv_csr_name(0x181));
+
+    /* a buffer that is too small holds the beginning, and nothing is written behind it */
+    for (size_t size = 1; size < 24; size++) {
+        memset(text, 'X', sizeof text);
+        assert_int_equal(rv_disasm(0x00c5f553, 0, ALL, text, size), 18);
+        assert_true(strlen(text) < size && text[size] == 'X');
+        assert_memory_equal(text, "fadd.s\tfa0,fa1,fa2", strlen(text));
+    }
+}
+
+/* Prints what decoding costs: legal words of all rows, the same ones again and again. */
 static void test_rate(void **state)
 {
     (void)state;
@@ -330,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_encode_random),
         cmocka_unit_test(test_all_words_of_16_bits),
         cmocka_unit_test(test_random_words),
+        cmocka_unit_test(test_disasm),
         cmocka_unit_test(test_rate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
