@@ -53,7 +53,8 @@ static void *table_add(struct table *t, void *array, unsigned *count, size_t lim
     struct decl *decl = (struct decl *)((char *)array + (*count)++ * size);
     decl->name = name;
     decl->line = t->line;
-    snprintf(decl->ident, sizeof decl->ident, "%s", name);
+    if ((size_t)snprintf(decl->ident, sizeof decl->ident, "%s", name) >= sizeof decl->ident)
+        table_error(t, t->line, "%s: the name is too long", name);
     for (char *c = decl->ident; *c; c++)
         *c = isalnum((unsigned char)*c) ? (char)toupper((unsigned char)*c) : '_';
     return decl;
