@@ -100,7 +100,7 @@ static bool tree_emit(FILE *f, const struct table *t, const struct rows *rows, u
         return leaf_emit(f, t, rows, depth);
 
     unsigned at = 0, len = run_longest(common, &at);
-    const struct row *part[sizeof t->row / sizeof t->row[0]];
+    const struct row *part[COUNT(t->row)];
     indent(f, depth);
     fprintf(f, "switch (w >> %u & 0x%x) {\n", at, ones(len));
     for (uint64_t value = 0; value <= ones(len); value++) {
@@ -124,7 +124,7 @@ static bool tree_emit(FILE *f, const struct table *t, const struct rows *rows, u
 
 static void matcher_emit(FILE *f, const struct table *t, unsigned len)
 {
-    const struct row *all[sizeof t->row / sizeof t->row[0]];
+    const struct row *all[COUNT(t->row)];
     struct rows rows = {.row = all, .tested = len == 16 ? 0xffff0000 : 3};
     for (unsigned i = 0; i < t->row_count; i++)
         if (t->row[i].len == len)

@@ -24,7 +24,7 @@ static const struct {
 
 static int write_outputs(const struct table *t, const char *dir)
 {
-    for (size_t i = 0; i < sizeof outputs / sizeof outputs[0]; i++) {
+    for (size_t i = 0; i < COUNT(outputs); i++) {
         char path[4096];
         snprintf(path, sizeof path, "%s/%s", dir, outputs[i].name);
         FILE *f = fopen(path, "w");
@@ -58,11 +58,13 @@ int main(int argc, char **argv)
     table_read(t);
     if (!t->error_count)
         table_check(t);
-    if (t->error_count)
-        return 1;
-
-    layouts_assign(t);
-    if (markdown)
+    int status = t->error_count != 0;
+    if (!status && markdown)
         emit_markdown(stdout, t);
-    return check || markdown ? 0 : write_outputs(t, argv[2]);
+    if (!status && !check && !markdown) {
+        layouts_assign(t);
+        status = write_outputs(t, argv[2]);
+    }
+    table_free(t);
+    return status;
 }

@@ -7,11 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* The element of array `a` with `count` elements whose decl.name is `name`, or NULL. */
-#define FIND(a, count, name) table_find((a), (count), sizeof((a)[0]), (name))
-
 /* A new element of the array t->a, or NULL after a message that there are too many. */
 #define ADD(t, a, name) \
     table_add((t), (t)->a, &(t)->a##_count, COUNT((t)->a), sizeof((t)->a[0]), (name))
@@ -29,7 +24,32 @@ void table_error(struct table *t, unsigned line, const char *fmt, ...)
     t->error_count++;
 }
 
-static void *table_find(void *array, unsigned count, size_t size, const char *name)
+/* A copy of s that lives as long as the table. */
+static char *string_keep(struct table *t, const char *s)
+{
+    size_t size = strlen(s) + 1;
+    struct string *string = malloc(sizeof *string + size);
+    if (!string)
+        abort();
+    memcpy(string->text, s, size);
+    string->next = t->strings;
+    t->strings = string;
+    return string->text;
+}
+
+void table_free(struct table *t)
+{
+    while (t->strings) {
+        struct string *string = t->strings;
+        t->strings = string->next;
+        free(string);
+    }
+    for (unsigned i = 0; i < t->layout_count; i++)
+        free(t->layout[i]);
+    free(t);
+}
+
+void *table_find(void *array, unsigned count, size_t size, const char *name)
 {
     for (unsigned i = 0; i < count; i++) {
         struct decl *decl = (struct decl *)((char *)array + i * size);
@@ -60,8 +80,7 @@ static void *table_add(struct table *t, void *array, unsigned *count, size_t lim
     return decl;
 }
 
-/* Cuts the next word off *s, NULL when there is none. */
-static char *word_next(char **s)
+char *word_next(char **s)
 {
     char *word;
     do
@@ -70,7 +89,7 @@ static char *word_next(char **s)
     return word;
 }
 
-static bool number_parse(const char *s, int *value)
+bool number_parse(const char *s, int *value)
 {
     char *end;
     long v = strtol(s, &end, 0);
@@ -164,144 +183,6 @@ static void const_parse(struct table *t, char *s)
     struct constant *constant = ADD(t, constant, name);
     if (constant && (!value || !number_parse(value, &constant->value)))
         table_error(t, t->line, "constant %s needs a value", name);
-}
-
-/* Patterns */
-
-/* Appends one piece to a value; its place is counted from the left until the row is complete. */
-static void piece_add(struct table *t, struct row *row, struct source *source, unsigned high,
-                      unsigned low)
-{
-    if (high < low || high > 31 || source->piece_count == COUNT(source->piece)) {
-        table_error(t, t->line, "%s: bad bits %u:%u", row->decl.name, high, low);
-        return;
-    }
-    unsigned len = high - low + 1;
-    row->len += len;
-    row->mask = len < 32 ? row->mask << len : 0;
-    row->match = len < 32 ? row->match << len : 0;
-    for (unsigned i = 0; i < source->piece_count; i++) {
-        const struct piece *old = &source->piece[i];
-        if (low < old->to + old->len && old->to < low + len)
-            table_error(t, t->line, "%s: bits %u:%u of %s twice", row->decl.name, high, low,
-                        source->field->decl.name);
-    }
-    source->piece[source->piece_count++] = (struct piece){.at = row->len, .to = low, .len = len};
-    if (high >= source->width)
-        source->width = high + 1;
-}
-
-/* The ranges in brackets, such as 12|10:5. */
-static void pieces_parse(struct table *t, struct row *row, struct source *source, char *ranges)
-{
-    char *range;
-    while ((range = strsep(&ranges, "|"))) {
-        char *low = strchr(range, ':');
-        if (low)
-            *low++ = 0;
-        int h, l;
-        if (!number_parse(range, &h) || !number_parse(low ? low : range, &l) || h < 0 || l < 0)
-            table_error(t, t->line, "%s: bad bit range '%s'", row->decl.name, range);
-        else
-            piece_add(t, row, source, (unsigned)h, (unsigned)l);
-    }
-}
-
-static void forbid_add(struct table *t, struct row *row, const struct source *source,
-                       unsigned value)
-{
-    if (row->forbid_count == COUNT(row->forbid)) {
-        table_error(t, t->line, "%s: too many forbidden values", row->decl.name);
-        return;
-    }
-    struct forbid *forbid = &row->forbid[row->forbid_count++];
-    for (unsigned i = 0; i < source->piece_count; i++) {
-        const struct piece *p = &source->piece[i];
-        uint32_t ones = (uint32_t)((UINT64_C(1) << p->len) - 1);
-        forbid->mask |= ones << p->at;
-        forbid->value |= (value >> p->to & ones) << p->at;
-    }
-}
-
-/* A use of a field: NAME, NAME[RANGES] or either with !VALUE. Returns the forbidden value or -1. */
-static int field_use(struct table *t, struct row *row, char *word)
-{
-    int forbidden = -1;
-    char *bang = strchr(word, '!');
-    if (bang) {
-        *bang++ = 0;
-        if (!number_parse(bang, &forbidden))
-            table_error(t, t->line, "%s: bad value '%s'", row->decl.name, bang);
-    }
-    char *ranges = strchr(word, '[');
-    if (ranges) {
-        *ranges++ = 0;
-        ranges[strcspn(ranges, "]")] = 0;
-    }
-
-    const struct field *field = FIND(t->field, t->field_count, word);
-    if (!field) {
-        table_error(t, t->line, "%s: unknown field '%s'", row->decl.name, word);
-        return -1;
-    }
-    struct source *source = &row->slot[field->slot];
-    if (source->used && source->field != field)
-        table_error(t, t->line, "%s: %s and %s both set %s", row->decl.name,
-                    source->field->decl.name, word, slot_names[field->slot]);
-    source->used = true;
-    source->field = field;
-
-    if (ranges)
-        pieces_parse(t, row, source, ranges);
-    else if (field->width)
-        piece_add(t, row, source, field->width - 1, 0);
-    else
-        table_error(t, t->line, "%s: %s needs bits in brackets", row->decl.name, word);
-    if (field->width && source->width > field->width)
-        table_error(t, t->line, "%s: %s has only %u bits", row->decl.name, word, field->width);
-    return forbidden;
-}
-
-static void pattern_parse(struct table *t, struct row *row, char *s)
-{
-    int forbidden[SLOT_COUNT];
-    for (unsigned i = 0; i < SLOT_COUNT; i++)
-        forbidden[i] = -1;
-
-    char *word;
-    while ((word = word_next(&s))) {
-        size_t digits = strspn(word, "01");
-        if (word[digits]) {
-            char *name_end = word + strcspn(word, "[!");
-            char name[32];
-            snprintf(name, sizeof name, "%.*s", (int)(name_end - word), word);
-            const struct field *field = FIND(t->field, t->field_count, name);
-            int value = field_use(t, row, word);
-            if (field && value >= 0)
-                forbidden[field->slot] = value;
-            continue;
-        }
-        for (size_t i = 0; i < digits; i++) {
-            row->mask = row->mask << 1 | 1;
-            row->match = row->match << 1 | (word[i] == '1');
-        }
-        row->len += (unsigned)digits;
-    }
-
-    for (unsigned i = 0; i < SLOT_COUNT; i++) {
-        struct source *source = &row->slot[i];
-        for (unsigned k = 0; k < source->piece_count; k++)
-            source->piece[k].at = row->len - source->piece[k].at;
-        for (unsigned k = 0; source->field && k < source->field->forbid_count; k++)
-            forbid_add(t, row, source, source->field->forbid[k]);
-        if (forbidden[i] >= 0)
-            forbid_add(t, row, source, (unsigned)forbidden[i]);
-    }
-    if (row->len != 16 && row->len != 32)
-        table_error(t, t->line, "%s: the pattern has %u bits, not 16 or 32", row->decl.name,
-                    row->len);
-    else if ((row->mask & 3) != 3 || ((row->match & 3) == 3) != (row->len == 32))
-        table_error(t, t->line, "%s: the low two bits do not say the length", row->decl.name);
 }
 
 /* The other columns */
@@ -407,7 +288,7 @@ static void base_parse(struct table *t, struct row *row, char *s)
 
 static void meaning_parse(struct table *t, struct row *row, char *s)
 {
-    row->meaning = strdup(s);
+    row->meaning = string_keep(t, s);
     if (s[0] == '=') {
         base_parse(t, row, s + 1);
         return;
@@ -459,7 +340,7 @@ static void row_parse(struct table *t, char *s)
     struct row *row = ADD(t, row, column[0]);
     if (!row)
         return;
-    row->pattern = strdup(column[1]);
+    row->pattern = string_keep(t, column[1]);
     pattern_parse(t, row, column[1]);
     meaning_parse(t, row, column[4]);
     operands_parse(t, row, column[2]);
@@ -505,7 +386,7 @@ void table_read(struct table *t)
     size_t size = 0;
     while (getline(&line, &size, f) >= 0) {
         t->line++;
-        line_parse(t, strdup(line));
+        line_parse(t, string_keep(t, line));
     }
     free(line);
     fclose(f);

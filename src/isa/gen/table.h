@@ -2,9 +2,9 @@
  * The instruction table in memory, as gen-isa reads, checks and prints it. The grammar is at the
  * top of riscv64/insns.txt.
  *
- * Everything lives until the program ends: one buffer holds the text, the names point into it.
- * Mistakes in the table are reported with file and line and counted; reading goes on with the
- * next line, and nothing is written when there were any.
+ * Names and texts are strings that the table keeps until table_free(). Mistakes in the table are
+ * reported with file and line and counted; reading goes on with the next line, and nothing is
+ * written when there were any.
  */
 #pragma once
 
@@ -69,6 +69,8 @@ struct source {
     const struct field *field;
     int constant;
     unsigned width; /* of the value */
+    bool has_forbidden;
+    unsigned forbidden; /* in this row, besides what the field forbids */
     unsigned piece_count;
     struct piece piece[10];
 };
@@ -102,8 +104,15 @@ struct row {
     bool has_compressed;       /* some 16-bit row has this one as its base */
 };
 
+/* A string that the table owns. */
+struct string {
+    struct string *next;
+    char text[];
+};
+
 struct table {
     const char *path;
+    struct string *strings;
     unsigned line;
     unsigned error_count;
     unsigned ext_count, kind_count, field_count, operand_count, constant_count, row_count;
@@ -117,12 +126,30 @@ struct table {
     char *layout[1200]; /* the statements that fill struct rv_insn */
 };
 
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* The element of array `a` with `count` elements whose decl.name is `name`, or NULL. */
+#define FIND(a, count, name) table_find((a), (count), sizeof((a)[0]), (name))
+void *table_find(void *array, unsigned count, size_t size, const char *name);
+
+/* Cuts the next word off *s, NULL when there is none. */
+char *word_next(char **s);
+
+/* A whole string that is a number in C's notation. */
+bool number_parse(const char *s, int *value);
+
 /* Reports a mistake at `line` of the table and counts it. */
 void table_error(struct table *t, unsigned line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Reads the table at t->path into *t, which is otherwise zero. */
 void table_read(struct table *t);
+
+/* Fills the pattern, the forbidden values and the sources of a row from its second column. */
+void pattern_parse(struct table *t, struct row *row, char *s);
+
+/* Frees the table and all that it holds. */
+void table_free(struct table *t);
 
 /* The rules that concern more than one line: duplicates, overlaps, special cases, bases. */
 void table_check(struct table *t);
