@@ -1,7 +1,7 @@
 /*
- * The disassembler, and with it the decoder, against binutils: words go to a file, objdump
- * (environment GUISE_OBJDUMP, by default riscv64-linux-gnu-objdump) prints it, and every
- * instruction that it knows must be the same text.
+ * The disassembler, and with it the decoder, against binutils: words go to a file, objdump prints
+ * it, and every instruction that it knows must be the same text. Which objdump: environment
+ * GUISE_OBJDUMP, or the argument if there is such a file, or riscv64-linux-gnu-objdump.
  *
  * Version 2.44 and later know all of the table. Earlier versions disassemble a raw file as RV64GC
  * with a few more extensions; what they do not know is counted and left out.
@@ -105,16 +105,16 @@ static void words_fill(struct words *w, uint64_t seed)
 }
 
 /* Runs objdump over the words; NULL when it cannot be started. */
-static FILE *objdump_start(const struct words *w, char *path)
+static FILE *objdump_start(const struct words *w, char *path, const char *candidate)
 {
     const char *objdump = getenv("GUISE_OBJDUMP");
     if (!objdump || !*objdump)
-        objdump = "riscv64-linux-gnu-objdump";
+        objdump = access(candidate, X_OK) ? "riscv64-linux-gnu-objdump" : candidate;
 
     char command[4096];
     snprintf(command, sizeof command, "command -v '%s' >/dev/null", objdump);
     if (system(command)) {
-        printf("SKIP: no %s; install binutils-riscv64-linux-gnu or set GUISE_OBJDUMP\n", objdump);
+        printf("skipped: no %s; run tools/guest binutils or set GUISE_OBJDUMP\n", objdump);
         return NULL;
     }
 
@@ -264,7 +264,7 @@ static void result_print(const struct result *result)
     printf("\n");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const char *s = getenv("GUISE_SEED");
     uint64_t seed = s ? strtoull(s, NULL, 0) : (uint64_t)time(NULL);
@@ -273,7 +273,7 @@ int main(void)
     struct words words = {0};
     words_fill(&words, seed);
     char path[] = "/tmp/guise-disasm-XXXXXX";
-    FILE *f = objdump_start(&words, path);
+    FILE *f = objdump_start(&words, path, argc > 1 ? argv[1] : "");
     if (!f)
         return 77;
 
