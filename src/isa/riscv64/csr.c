@@ -1,0 +1,516 @@
+/*
+ * The table of control and status registers at the end of this file is the only list of what
+ * exists. A row with a field is stored there, and `wmask` says which bits software can change; a
+ * row with functions computes. Everything not in the table is an illegal instruction.
+ */
+#include "isa/riscv64/csr.h"
+
+#include "base/bits.h"
+#include "isa/riscv64/mmu.h"
+
+struct csr {
+    uint64_t (*read)(struct rv_hart *h, unsigned number);
+    void (*write)(struct rv_hart *h, unsigned number, uint64_t value);
+    bool (*allowed)(const struct rv_hart *h, unsigned number); /* NULL: by privilege alone */
+    uint16_t field; /* offset of a uint64_t in the hart, when read or write is NULL */
+    bool exists;
+    uint8_t effects;
+    uint64_t wmask;
+};
+
+#define CSR_COUNT 4096
+#define S_IRQS (1u << RV_IRQ_SSI | 1u << RV_IRQ_STI | 1u << RV_IRQ_SEI)
+#define M_IRQS (1u << RV_IRQ_MSI | 1u << RV_IRQ_MTI | 1u << RV_IRQ_MEI)
+
+static uint64_t *csr_field(struct rv_hart *h, const struct csr *c)
+{
+    return (uint64_t *)(void *)((char *)h + c->field);
+}
+
+/* ---- who may (counters 3.1.11, virtual memory 3.1.6.6, FP 3.1.6.7, Sstc) ---- */
+
+static bool allow_fp(const struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->mstatus & RV_MSTATUS_FS;
+}
+
+static bool allow_counter(const struct rv_hart *h, unsigned number)
+{
+    uint64_t bit = UINT64_C(1) << (number & 31);
+    return h->priv == RV_PRIV_M ||
+           ((h->mcounteren & bit) && (h->priv == RV_PRIV_S || (h->scounteren & bit)));
+}
+
+static bool allow_satp(const struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->priv != RV_PRIV_S || !(h->mstatus & RV_MSTATUS_TVM);
+}
+
+static bool allow_stimecmp(const struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->priv == RV_PRIV_M || ((h->menvcfg & RV_ENVCFG_STCE) && (h->mcounteren & 2));
+}
+
+/* ---- floating point ---- */
+
+static uint64_t fflags_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->fflags;
+}
+
+static uint64_t frm_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->frm;
+}
+
+static uint64_t fcsr_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return (uint64_t)h->frm << 5 | h->fflags;
+}
+
+static void fflags_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    h->fflags = v & 31;
+    h->mstatus |= RV_MSTATUS_FS;
+}
+
+static void frm_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    h->frm = v & 7;
+    h->mstatus |= RV_MSTATUS_FS;
+}
+
+static void fcsr_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    h->fflags = v & 31;
+    h->frm = v >> 5 & 7;
+    h->mstatus |= RV_MSTATUS_FS;
+}
+
+/* ---- counters ---- */
+
+static uint64_t zero_read(struct rv_hart *h, unsigned number)
+{
+    (void)h;
+    (void)number;
+    return 0;
+}
+
+static void ignore_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)h;
+    (void)number;
+    (void)v;
+}
+
+static uint64_t time_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->env.time(h->env.ctx);
+}
+
+/* While a counter is inhibited its offset holds the frozen value itself. */
+static uint64_t cycle_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->mcycle_offset + (h->mcountinhibit & 1 ? 0 : h->icount);
+}
+
+static uint64_t instret_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->minstret_offset + (h->mcountinhibit & 4 ? 0 : h->icount);
+}
+
+/* The write itself retires after it: the next read is to see the value plus what follows. */
+static void cycle_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    h->mcycle_offset = v - (h->mcountinhibit & 1 ? 0 : h->icount + 1);
+}
+
+static void instret_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    h->minstret_offset = v - (h->mcountinhibit & 4 ? 0 : h->icount + 1);
+}
+
+static void countinhibit_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    uint64_t cycle = cycle_read(h, number), instret = instret_read(h, number);
+    h->mcountinhibit = v & 5;
+    h->mcycle_offset = cycle - (v & 1 ? 0 : h->icount);
+    h->minstret_offset = instret - (v & 4 ? 0 : h->icount);
+}
+
+/* ---- status ---- */
+
+#define SSTATUS_W                                                                         \
+    (RV_MSTATUS_SIE | RV_MSTATUS_SPIE | RV_MSTATUS_SPP | RV_MSTATUS_FS | RV_MSTATUS_SUM | \
+     RV_MSTATUS_MXR)
+#define SSTATUS_R (SSTATUS_W | RV_MSTATUS_VS | RV_MSTATUS_XS | RV_MSTATUS_UXL | RV_MSTATUS_SD)
+#define MSTATUS_W                                                                      \
+    (SSTATUS_W | RV_MSTATUS_MIE | RV_MSTATUS_MPIE | RV_MSTATUS_MPP | RV_MSTATUS_MPRV | \
+     RV_MSTATUS_TVM | RV_MSTATUS_TW | RV_MSTATUS_TSR)
+
+static void status_update(struct rv_hart *h, uint64_t mask, uint64_t v)
+{
+    uint64_t new = (h->mstatus & ~mask) | (v & mask);
+    if ((new &RV_MSTATUS_MPP) == UINT64_C(2) << RV_MSTATUS_MPP_SHIFT)
+        new = (new & ~RV_MSTATUS_MPP) | (h->mstatus & RV_MSTATUS_MPP);
+    bool mxr_changed = (new ^ h->mstatus) & RV_MSTATUS_MXR;
+    h->mstatus = new;
+    if (mxr_changed)
+        rv_tlb_flush(h);
+    rv_hart_view_changed(h);
+}
+
+static uint64_t mstatus_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return rv_mstatus(h);
+}
+
+static void mstatus_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    status_update(h, MSTATUS_W, v);
+}
+
+static uint64_t sstatus_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return rv_mstatus(h) & SSTATUS_R;
+}
+
+static void sstatus_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    status_update(h, SSTATUS_W, v);
+}
+
+/* ---- interrupts (3.1.9, 10.1.3) ---- */
+
+static uint64_t mip_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return rv_mip(h);
+}
+
+/* With Sstc enabled STIP is the timer's, not software's. */
+static void mip_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    uint64_t mask = S_IRQS;
+    if (h->menvcfg & RV_ENVCFG_STCE)
+        mask &= ~(UINT64_C(1) << RV_IRQ_STI);
+    h->mip = (h->mip & ~mask) | (v & mask);
+}
+
+static uint64_t sip_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return rv_mip(h) & h->mideleg;
+}
+
+static void sip_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    uint64_t mask = h->mideleg & (1u << RV_IRQ_SSI);
+    h->mip = (h->mip & ~mask) | (v & mask);
+}
+
+static uint64_t sie_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->mie & h->mideleg;
+}
+
+static void sie_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    uint64_t mask = h->mideleg & S_IRQS;
+    h->mie = (h->mie & ~mask) | (v & mask);
+}
+
+static void stimecmp_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    h->stimecmp = v;
+    h->env.stimecmp_changed(h);
+}
+
+/* ---- environment ---- */
+
+#define ENVCFG_W (RV_ENVCFG_FIOM | RV_ENVCFG_CBIE | RV_ENVCFG_CBCFE | RV_ENVCFG_CBZE)
+
+/* CBIE = 2 is reserved and keeps the former value. */
+static uint64_t envcfg_legal(uint64_t old, uint64_t mask, uint64_t v)
+{
+    uint64_t new = (old & ~mask) | (v & mask);
+    if (bits_get(new, 4, 2) == 2)
+        new = (new & ~RV_ENVCFG_CBIE) | (old & RV_ENVCFG_CBIE);
+    return new;
+}
+
+static void menvcfg_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    const uint64_t mask = ENVCFG_W | RV_ENVCFG_ADUE | RV_ENVCFG_PBMTE | RV_ENVCFG_STCE;
+    uint64_t old = h->menvcfg;
+    h->menvcfg = envcfg_legal(old, mask, v);
+    if ((old ^ h->menvcfg) & (RV_ENVCFG_PBMTE | RV_ENVCFG_ADUE))
+        rv_tlb_flush(h);
+    if ((old ^ h->menvcfg) & RV_ENVCFG_STCE)
+        h->env.stimecmp_changed(h);
+}
+
+static void senvcfg_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    h->senvcfg = envcfg_legal(h->senvcfg, ENVCFG_W, v);
+}
+
+/* ---- addresses and translation ---- */
+
+/* tvec modes are direct (0) and vectored (1); others keep the former value. */
+static void mtvec_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    if ((v & 3) < 2)
+        h->mtvec = v;
+}
+
+static void stvec_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    if ((v & 3) < 2)
+        h->stvec = v;
+}
+
+/* A mode that is not there leaves satp as it was (10.1.11). */
+static void satp_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    (void)number;
+    unsigned mode = (unsigned)(v >> 60);
+    if (mode != RV_SATP_BARE && (mode < RV_SATP_SV39 || mode > h->satp_max))
+        return;
+    if (v == h->satp)
+        return;
+    h->satp = v;
+    rv_tlb_flush(h);
+}
+
+static uint64_t misa_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->misa;
+}
+
+static uint64_t hartid_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    return h->hartid;
+}
+
+/* ---- PMP (3.7.1) ---- */
+
+#define PMP_LOCK 0x80
+#define PMP_ADDR_MASK ((UINT64_C(1) << 54) - 1)
+
+static bool pmp_locked(const struct rv_hart *h, unsigned i)
+{
+    return h->pmpcfg[i] & PMP_LOCK;
+}
+
+static uint64_t pmpcfg_read(struct rv_hart *h, unsigned number)
+{
+    unsigned first = (number - 0x3a0) * 4;
+    return first < RV_PMP_COUNT ? le64_get(&h->pmpcfg[first]) : 0;
+}
+
+static void pmpcfg_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    unsigned first = (number - 0x3a0) * 4;
+    for (unsigned i = 0; i < 8 && first + i < RV_PMP_COUNT; i++) {
+        uint8_t cfg = (uint8_t)(v >> (8 * i)) & 0x9f;
+        if (!pmp_locked(h, first + i) && (cfg & 3) != 2) /* W without R is reserved */
+            h->pmpcfg[first + i] = cfg;
+    }
+    rv_pmp_changed(h);
+    rv_tlb_flush(h);
+}
+
+static uint64_t pmpaddr_read(struct rv_hart *h, unsigned number)
+{
+    unsigned i = number - 0x3b0;
+    return i < RV_PMP_COUNT ? h->pmpaddr[i] : 0;
+}
+
+/* A locked TOR entry also locks the address below it. */
+static void pmpaddr_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    unsigned i = number - 0x3b0;
+    if (i >= RV_PMP_COUNT || pmp_locked(h, i))
+        return;
+    if (i + 1 < RV_PMP_COUNT && pmp_locked(h, i + 1) && (h->pmpcfg[i + 1] >> 3 & 3) == 1)
+        return;
+    h->pmpaddr[i] = v & PMP_ADDR_MASK;
+    rv_pmp_changed(h);
+    rv_tlb_flush(h);
+}
+
+/* ---- the table ---- */
+
+#define FIELD(m) .field = offsetof(struct rv_hart, m)
+#define ALL UINT64_MAX
+#define IRQ RV_CSR_CHECK_IRQ
+#define EVEN ~UINT64_C(1)
+
+static const struct csr csr_table[CSR_COUNT] = {
+    /* floating point */
+    [0x001] = {.exists = true, .read = fflags_read, .write = fflags_write, .allowed = allow_fp},
+    [0x002] = {.exists = true, .read = frm_read, .write = frm_write, .allowed = allow_fp},
+    [0x003] = {.exists = true, .read = fcsr_read, .write = fcsr_write, .allowed = allow_fp},
+    /* unprivileged counters */
+    [0xc00] = {.exists = true, .read = cycle_read, .allowed = allow_counter},
+    [0xc01] = {.exists = true, .read = time_read, .allowed = allow_counter},
+    [0xc02] = {.exists = true, .read = instret_read, .allowed = allow_counter},
+    [0xc03 ... 0xc1f] = {.exists = true, .read = zero_read, .allowed = allow_counter},
+    /* supervisor */
+    [0x100] = {.exists = true,
+               .read = sstatus_read,
+               .write = sstatus_write,
+               .effects = IRQ | RV_CSR_VIEW},
+    [0x104] = {.exists = true, .read = sie_read, .write = sie_write, .effects = IRQ},
+    [0x105] = {.exists = true, FIELD(stvec), .write = stvec_write},
+    [0x106] = {.exists = true, FIELD(scounteren), .wmask = UINT32_MAX},
+    [0x10a] = {.exists = true, FIELD(senvcfg), .write = senvcfg_write},
+    [0x140] = {.exists = true, FIELD(sscratch), .wmask = ALL},
+    [0x141] = {.exists = true, FIELD(sepc), .wmask = EVEN},
+    [0x142] = {.exists = true, FIELD(scause), .wmask = ALL},
+    [0x143] = {.exists = true, FIELD(stval), .wmask = ALL},
+    [0x144] = {.exists = true, .read = sip_read, .write = sip_write, .effects = IRQ},
+    [0x14d] = {.exists = true,
+               FIELD(stimecmp),
+               .write = stimecmp_write,
+               .allowed = allow_stimecmp,
+               .effects = IRQ},
+    [0x180] = {.exists = true,
+               FIELD(satp),
+               .write = satp_write,
+               .allowed = allow_satp,
+               .effects = RV_CSR_VIEW},
+    /* machine information */
+    [0xf11 ... 0xf13] = {.exists = true, .read = zero_read},
+    [0xf14] = {.exists = true, .read = hartid_read},
+    [0xf15] = {.exists = true, .read = zero_read},
+    /* machine */
+    [0x300] = {.exists = true,
+               .read = mstatus_read,
+               .write = mstatus_write,
+               .effects = IRQ | RV_CSR_VIEW},
+    [0x301] = {.exists = true, .read = misa_read, .write = ignore_write},
+    [0x302] = {.exists = true, FIELD(medeleg), .wmask = 0xb3ff},
+    [0x303] = {.exists = true, FIELD(mideleg), .wmask = S_IRQS, .effects = IRQ},
+    [0x304] = {.exists = true, FIELD(mie), .wmask = S_IRQS | M_IRQS, .effects = IRQ},
+    [0x305] = {.exists = true, FIELD(mtvec), .write = mtvec_write},
+    [0x306] = {.exists = true, FIELD(mcounteren), .wmask = UINT32_MAX},
+    [0x30a] = {.exists = true, FIELD(menvcfg), .write = menvcfg_write, .effects = IRQ},
+    [0x320] = {.exists = true, FIELD(mcountinhibit), .write = countinhibit_write},
+    [0x323 ... 0x33f] = {.exists = true, .read = zero_read, .write = ignore_write},
+    [0x340] = {.exists = true, FIELD(mscratch), .wmask = ALL},
+    [0x341] = {.exists = true, FIELD(mepc), .wmask = EVEN},
+    [0x342] = {.exists = true, FIELD(mcause), .wmask = ALL},
+    [0x343] = {.exists = true, FIELD(mtval), .wmask = ALL},
+    [0x344] = {.exists = true, .read = mip_read, .write = mip_write, .effects = IRQ},
+    [0x3a0] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3a2] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3a4] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3a6] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3a8] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3aa] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3ac] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3ae] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
+    [0x3b0 ... 0x3ef] = {.exists = true, .read = pmpaddr_read, .write = pmpaddr_write},
+    [0xb00] = {.exists = true, .read = cycle_read, .write = cycle_write},
+    [0xb02] = {.exists = true, .read = instret_read, .write = instret_write},
+    [0xb03 ... 0xb1f] = {.exists = true, .read = zero_read, .write = ignore_write},
+};
+
+/* ---- access ---- */
+
+static uint64_t csr_get(struct rv_hart *h, const struct csr *c, unsigned number)
+{
+    return c->read ? c->read(h, number) : *csr_field(h, c);
+}
+
+static void csr_set(struct rv_hart *h, const struct csr *c, unsigned number, uint64_t v)
+{
+    if (c->write) {
+        c->write(h, number, v);
+        return;
+    }
+    uint64_t *field = csr_field(h, c);
+    *field = (*field & ~c->wmask) | (v & c->wmask);
+}
+
+static bool csr_read_only(unsigned number)
+{
+    return number >> 10 == 3;
+}
+
+bool rv_csr_peek(struct rv_hart *h, unsigned number, uint64_t *value)
+{
+    if (number >= CSR_COUNT || !csr_table[number].exists)
+        return false;
+    *value = csr_get(h, &csr_table[number], number);
+    return true;
+}
+
+bool rv_csr_poke(struct rv_hart *h, unsigned number, uint64_t value)
+{
+    if (number >= CSR_COUNT || !csr_table[number].exists || csr_read_only(number))
+        return false;
+    csr_set(h, &csr_table[number], number, value);
+    return true;
+}
+
+/*
+ * What set and clear start from. For mip this is without the external-interrupt line, so that a
+ * read-modify-write does not make the line's level permanent (3.1.9).
+ */
+static uint64_t csr_rmw_base(struct rv_hart *h, unsigned number, uint64_t value)
+{
+    return number == 0x344 ? h->mip : value;
+}
+
+bool rv_csr_access(struct rv_hart *h, unsigned number, enum rv_csr_op op, bool read, bool write,
+                   uint64_t operand, uint64_t *old, unsigned *effects)
+{
+    const struct csr *c = &csr_table[number];
+    if (!c->exists || h->priv < (number >> 8 & 3) || (write && csr_read_only(number)) ||
+        (c->allowed && !c->allowed(h, number)))
+        return false;
+    uint64_t value = read ? csr_get(h, c, number) : 0;
+    *old = value;
+    *effects = 0;
+    if (!write)
+        return true;
+    if (op == RV_CSR_RS)
+        operand = csr_rmw_base(h, number, value) | operand;
+    else if (op == RV_CSR_RC)
+        operand = csr_rmw_base(h, number, value) & ~operand;
+    csr_set(h, c, number, operand);
+    *effects = c->effects;
+    return true;
+}

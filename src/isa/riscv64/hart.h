@@ -1,0 +1,202 @@
+/*
+ * Architectural state of a riscv64 hart, and the state transitions that every engine shares:
+ * traps, returns from traps, privilege and address-translation modes.
+ *
+ * Sections named in this layer are those of "The RISC-V Instruction Set Manual, Volume II:
+ * Privileged Architecture" (20240411) unless volume I is named.
+ *
+ * A hart belongs to one thread; the only thing that others touch is *irq_lines. The struct is
+ * embedded in or owned by whoever made it and owns nothing itself.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum rv_priv { RV_PRIV_U = 0, RV_PRIV_S = 1, RV_PRIV_M = 3 };
+
+/* Exception codes of mcause (3.1.15). */
+enum rv_cause {
+    RV_CAUSE_FETCH_MISALIGNED = 0,
+    RV_CAUSE_FETCH_ACCESS = 1,
+    RV_CAUSE_ILLEGAL = 2,
+    RV_CAUSE_BREAKPOINT = 3,
+    RV_CAUSE_LOAD_MISALIGNED = 4,
+    RV_CAUSE_LOAD_ACCESS = 5,
+    RV_CAUSE_STORE_MISALIGNED = 6,
+    RV_CAUSE_STORE_ACCESS = 7,
+    RV_CAUSE_ECALL_U = 8,
+    RV_CAUSE_ECALL_S = 9,
+    RV_CAUSE_ECALL_M = 11,
+    RV_CAUSE_FETCH_PAGE = 12,
+    RV_CAUSE_LOAD_PAGE = 13,
+    RV_CAUSE_STORE_PAGE = 15,
+};
+
+/* Interrupt numbers: bits of mip and mie, and of *irq_lines (3.1.9). */
+enum rv_irq {
+    RV_IRQ_SSI = 1,
+    RV_IRQ_MSI = 3,
+    RV_IRQ_STI = 5,
+    RV_IRQ_MTI = 7,
+    RV_IRQ_SEI = 9,
+    RV_IRQ_MEI = 11,
+};
+
+#define RV_CAUSE_INTERRUPT (UINT64_C(1) << 63)
+
+/* mstatus (3.1.6). */
+#define RV_MSTATUS_SIE (UINT64_C(1) << 1)
+#define RV_MSTATUS_MIE (UINT64_C(1) << 3)
+#define RV_MSTATUS_SPIE (UINT64_C(1) << 5)
+#define RV_MSTATUS_MPIE (UINT64_C(1) << 7)
+#define RV_MSTATUS_SPP (UINT64_C(1) << 8)
+#define RV_MSTATUS_VS (UINT64_C(3) << 9)
+#define RV_MSTATUS_MPP_SHIFT 11
+#define RV_MSTATUS_MPP (UINT64_C(3) << 11)
+#define RV_MSTATUS_FS (UINT64_C(3) << 13)
+#define RV_MSTATUS_XS (UINT64_C(3) << 15)
+#define RV_MSTATUS_MPRV (UINT64_C(1) << 17)
+#define RV_MSTATUS_SUM (UINT64_C(1) << 18)
+#define RV_MSTATUS_MXR (UINT64_C(1) << 19)
+#define RV_MSTATUS_TVM (UINT64_C(1) << 20)
+#define RV_MSTATUS_TW (UINT64_C(1) << 21)
+#define RV_MSTATUS_TSR (UINT64_C(1) << 22)
+#define RV_MSTATUS_UXL (UINT64_C(2) << 32)
+#define RV_MSTATUS_SXL (UINT64_C(2) << 34)
+#define RV_MSTATUS_SD (UINT64_C(1) << 63)
+
+/* menvcfg and senvcfg (3.1.18). */
+#define RV_ENVCFG_FIOM (UINT64_C(1) << 0)
+#define RV_ENVCFG_CBIE (UINT64_C(3) << 4)
+#define RV_ENVCFG_CBCFE (UINT64_C(1) << 6)
+#define RV_ENVCFG_CBZE (UINT64_C(1) << 7)
+#define RV_ENVCFG_ADUE (UINT64_C(1) << 61)
+#define RV_ENVCFG_PBMTE (UINT64_C(1) << 62)
+#define RV_ENVCFG_STCE (UINT64_C(1) << 63)
+
+/* satp (10.1.11). */
+enum { RV_SATP_BARE = 0, RV_SATP_SV39 = 8, RV_SATP_SV48 = 9, RV_SATP_SV57 = 10 };
+
+/*
+ * Views of memory that have translations of their own: which privilege looks, and in S-mode
+ * whether mstatus.SUM lets it see user pages.
+ */
+enum rv_view { RV_VIEW_U, RV_VIEW_S, RV_VIEW_S_SUM, RV_VIEW_M, RV_VIEWS };
+
+#define RV_PMP_COUNT 16
+#define RV_PAGE UINT64_C(4096)
+#define RV_CBO_BLOCK 64 /* bytes of a cache block for Zicbom and Zicboz */
+
+/*
+ * One translation, for data. The tags hold the page's virtual address when reads (writes) may use
+ * the entry and RV_TLB_INVALID otherwise. An aligned access of `size` bytes hits if
+ * (va & (~0xfff | (size - 1))) == tag; its host address is then va + addend. Only RAM is entered.
+ *
+ * A guest that changes a page table without sfence.vma can observe what the TLB holds; so it is
+ * saved with the rest of the hart's state, by gpa.
+ */
+struct rv_tlb_entry {
+    uint64_t rtag, wtag;
+    uint64_t addend;
+    uint64_t gpa;
+};
+
+/* One translation for instruction fetch; `code` is the engine's, NULL when it has to look again. */
+struct rv_fetch_entry {
+    uint64_t tag;
+    uint64_t gpa;
+    void *code;
+};
+
+#define RV_TLB_SIZE 512
+#define RV_FETCH_SIZE 256
+#define RV_TLB_INVALID UINT64_MAX
+
+struct rv_hart;
+
+/* What a hart needs from the machine around it. `ctx` is passed back. */
+struct rv_hart_env {
+    uint64_t (*time)(void *ctx);                 /* the time CSR */
+    void (*stimecmp_changed)(struct rv_hart *h); /* stimecmp or its enable changed */
+    /* Naturally aligned physical reads of page-table entries; false: bus error. */
+    bool (*pte_read)(void *ctx, uint64_t gpa, uint64_t *pte);
+    /* Atomically replaces old by new; false with *bus_error or because it was not old any more. */
+    bool (*pte_swap)(void *ctx, uint64_t gpa, uint64_t old, uint64_t new, bool *bus_error);
+    void *ctx;
+};
+
+struct rv_hart {
+    uint64_t x[33]; /* x[32] takes what engines write to x0; x[0] stays 0 */
+    uint64_t pc;
+    uint64_t icount; /* instructions retired since power-on; engines may hold it in a register */
+    uint8_t view;    /* of data accesses (enum rv_view), kept by rv_hart_view_changed */
+    uint8_t fetch_view;
+    uint8_t priv;
+    uint8_t fflags, frm; /* fcsr */
+    uint64_t f[32];
+    uint64_t fetch_tval; /* scratch of the engine: what faulted on a page-crossing fetch */
+
+    /* LR/SC reservation: gpa of the reserved bytes and what was read, RV_TLB_INVALID when none. */
+    uint64_t reserve_gpa, reserve_value;
+
+    uint64_t mstatus, misa, medeleg, mideleg, mie, mip; /* mip: software-writable bits only */
+    uint64_t mtvec, mscratch, mepc, mcause, mtval;
+    uint64_t mcounteren, mcountinhibit, menvcfg;
+    uint64_t stvec, sscratch, sepc, scause, stval;
+    uint64_t scounteren, senvcfg, satp, stimecmp;
+    uint64_t mcycle_offset, minstret_offset; /* added to icount */
+    uint64_t pmpaddr[RV_PMP_COUNT];
+    uint8_t pmpcfg[RV_PMP_COUNT];
+    uint8_t pmp_used; /* number of entries up to the last that is not off */
+
+    /* Superpages with an entry in the TLB lie within [large_lo, large_hi]. */
+    uint64_t large_lo, large_hi;
+    uint64_t code_epoch; /* changes when fetched code may be stale (fence.i) */
+
+    /* Fixed when the hart is made. */
+    uint64_t hartid;
+    uint64_t exts;    /* enabled instruction extensions, mask of enum rv_ext */
+    uint8_t satp_max; /* RV_SATP_SV39, _SV48 or _SV57: the largest mode satp takes */
+    uint8_t sbi;      /* guise itself is the M-mode: calls from S-mode leave the engine */
+    struct rv_hart_env env;
+    _Atomic uint64_t *irq_lines; /* interrupt inputs; the owner's */
+
+    struct rv_tlb_entry tlb[RV_VIEWS][RV_TLB_SIZE];
+    struct rv_fetch_entry fetch[RV_VIEWS][RV_FETCH_SIZE];
+};
+
+extern const struct state_table rv_hart_state;
+
+/* Power-on values (3.4); keeps what is fixed, env and irq_lines. */
+void rv_hart_reset(struct rv_hart *h, uint64_t pc);
+
+/* The parts of mstatus that are computed: SD and the fixed XLEN fields. */
+uint64_t rv_mstatus(const struct rv_hart *h);
+
+/* mip with the lines included (3.1.9). */
+uint64_t rv_mip(const struct rv_hart *h);
+
+/* Number of the interrupt to take now, or -1: pending, enabled, by priority (3.1.9). */
+int rv_interrupt_pending(const struct rv_hart *h);
+
+/* True if wfi has nothing to wait for: something is pending and individually enabled (3.3.3). */
+bool rv_wfi_done(const struct rv_hart *h);
+
+/* Enters the handler; h->pc is the pc of the instruction that trapped or did not run (3.1.6). */
+void rv_trap_exception(struct rv_hart *h, enum rv_cause cause, uint64_t tval);
+void rv_trap_interrupt(struct rv_hart *h, unsigned irq);
+
+/* mret and sret (3.3.2). False when the current mode may not: illegal instruction. */
+bool rv_mret(struct rv_hart *h);
+bool rv_sret(struct rv_hart *h);
+
+/* To be called after priv, mstatus.MPRV, MPP or SUM have changed. */
+void rv_hart_view_changed(struct rv_hart *h);
+
+/* Drops all translations, or those of the page at va (10.2.1). */
+void rv_tlb_flush(struct rv_hart *h);
+void rv_tlb_flush_page(struct rv_hart *h, uint64_t va);
+/* Drops what the engine derived from instruction memory (fence.i). */
+void rv_fence_i(struct rv_hart *h);
