@@ -35,5 +35,11 @@ struct engine_ops {
     void (*flush_tlb)(struct vcpu *v);
     void (*fence_i)(struct vcpu *v);
 
+    /* v->arch and v->mem were loaded from saved state: checks and rebuilds what refers to both. */
+    int (*loaded)(struct vcpu *v, struct error *err);
+
+    /* The counter of instructions that `run` counts its limit in; current whenever the guest can
+     * see it and between runs. */
+    const uint64_t *(*icount)(const struct vcpu *v);
     void (*stats)(const struct vcpu *v, struct engine_stats *out);
 };

@@ -32,6 +32,7 @@ enum {
     VCPU_REQ_FLUSH_TLB = 1u << 1, /* drop address translations (remote sfence) */
     VCPU_REQ_FENCE_I = 1u << 2,   /* drop what was derived from instructions (remote fence.i) */
     VCPU_REQ_WAKE = 1u << 3,      /* hart state management started or woke it */
+    VCPU_REQ_IPI = 1u << 4,       /* inter-processor interrupt from firmware */
 };
 
 enum { VCPU_WATCH_READ = 1, VCPU_WATCH_WRITE = 2 };
@@ -68,6 +69,7 @@ struct vcpu {
     const struct engine_ops *engine;
     void *engine_data; /* the engine's own */
     struct vcpu_debug debug;
+    uint8_t waiting; /* the owner's: the guest waits for an interrupt */
 
     _Atomic uint64_t irq_lines; /* level of each interrupt input; bit numbers are the ISA's */
     _Atomic uint32_t requests;  /* VCPU_REQ_... */
@@ -76,6 +78,12 @@ struct vcpu {
      * this; a kick sets it to 0.
      */
     _Atomic uint64_t stop_at;
+    /*
+     * Set by the owner before it looks for requests and runs the guest, cleared after: whoever
+     * ORs a request and then finds it clear knows that the guest will not run before the request
+     * has been seen.
+     */
+    _Atomic bool in_guest;
     _Atomic uint32_t wake; /* futex word: a kick changes it */
 };
 

@@ -1,0 +1,89 @@
+#include "engine/interp/code.h"
+
+#include "base/bits.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#define BUCKETS 1024
+
+struct code_cache {
+    struct code_page *pages; /* CODE_MAX_PAGES of them, mapped; resident as they are used */
+    uint32_t used;
+    uint32_t buckets[BUCKETS]; /* index + 1 of the first page of the chain */
+    uint16_t undecoded, crossing, page_end;
+    uint64_t made;
+};
+
+struct code_cache *code_cache_new(uint16_t undecoded, uint16_t crossing, uint16_t page_end)
+{
+    struct code_cache *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->pages = mmap(NULL, CODE_MAX_PAGES * sizeof *c->pages, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (c->pages == MAP_FAILED) {
+        free(c);
+        return NULL;
+    }
+    c->undecoded = undecoded;
+    c->crossing = crossing;
+    c->page_end = page_end;
+    return c;
+}
+
+void code_cache_free(struct code_cache *c)
+{
+    if (!c)
+        return;
+    munmap(c->pages, CODE_MAX_PAGES * sizeof *c->pages);
+    free(c);
+}
+
+static void code_page_fill(const struct code_cache *c, struct code_page *p, const uint8_t *bytes)
+{
+    memcpy(p->bytes, bytes, sizeof p->bytes);
+    for (unsigned i = 0; i < CODE_SLOTS; i++)
+        p->slots[i].handler = c->undecoded;
+    p->slots[CODE_SLOTS].handler = c->page_end;
+    p->slots[CODE_SLOTS + 1].handler = c->page_end;
+    if ((p->bytes[4094] & 3) == 3)
+        p->slots[CODE_SLOTS - 1].handler = c->crossing;
+    p->cross_handler = 0;
+}
+
+struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
+                                 uint64_t epoch, bool *restarted)
+{
+    uint32_t *bucket = &c->buckets[(gpa >> 12) % BUCKETS];
+    *restarted = false;
+    for (uint32_t i = *bucket; i; i = c->pages[i - 1].chain) {
+        struct code_page *p = &c->pages[i - 1];
+        if (p->gpa != gpa)
+            continue;
+        if (p->epoch != epoch && memcmp(p->bytes, bytes, sizeof p->bytes)) {
+            code_page_fill(c, p, bytes);
+            c->made++;
+        }
+        p->epoch = epoch;
+        return p;
+    }
+    if (c->used == CODE_MAX_PAGES) {
+        memset(c->buckets, 0, sizeof c->buckets);
+        c->used = 0;
+        *restarted = true;
+    }
+    struct code_page *p = &c->pages[c->used++];
+    code_page_fill(c, p, bytes);
+    p->gpa = gpa;
+    p->epoch = epoch;
+    p->chain = *bucket;
+    *bucket = c->used;
+    c->made++;
+    return p;
+}
+
+uint64_t code_cache_made(const struct code_cache *c)
+{
+    return c->made;
+}

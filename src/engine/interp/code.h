@@ -1,0 +1,60 @@
+/*
+ * Decoded code, page by page, for the interpreter.
+ *
+ * A code page holds one slot for each halfword of a guest-physical page, decoded when it is first
+ * reached. A slot has the operands where the handler wants them, and which handler that is. The
+ * page keeps a copy of the bytes it was decoded from: RISC-V lets fetched code be stale until
+ * fence.i, so nothing watches stores; after a fence.i each page is compared once, when it is next
+ * entered, and decoded anew only if it really changed.
+ *
+ * A cache belongs to one vCPU and is bounded: when it is full it starts over.
+ */
+#pragma once
+
+#include "core/addrspace.h"
+#include "isa/riscv64/hart.h"
+
+#include <stdint.h>
+
+#define CODE_SLOTS 2048    /* halfwords in a page */
+#define CODE_MAX_PAGES 768 /* in a cache: 16 MiB */
+
+/*
+ * Operands, by kind of instruction (rd = 0 is replaced by 32, the register nobody reads):
+ *   a = rd, b = rs1, imm           immediate forms, loads, jalr; lui, auipc, jal without b
+ *   a = rd, b = rs1, imm = rs2     register forms, atomics
+ *   a = rs2, b = rs1, imm          stores, branches
+ *   a = rd, b = rs1 or uimm, imm = CSR number
+ *   a = rd, b = rs1, imm = rs2 | rs3 << 8 | rm << 16     floating point
+ */
+struct code_slot {
+    uint16_t handler;
+    uint8_t a, b;
+    int32_t imm;
+};
+
+_Static_assert(sizeof(struct code_slot) == 8, "a slot is one word");
+
+struct code_page {
+    struct code_slot slots[CODE_SLOTS + 2]; /* the last two are the end, for either length */
+    gpa_t gpa;
+    uint64_t epoch;      /* hart's code_epoch at which the bytes were last compared */
+    uint32_t chain;      /* next page of the hash chain, index + 1 */
+    uint32_t cross_bits; /* the instruction that continues on the next page, as last decoded */
+    uint16_t cross_handler;
+    uint8_t bytes[4096];
+};
+
+struct code_cache;
+
+struct code_cache *code_cache_new(uint16_t undecoded, uint16_t crossing, uint16_t page_end);
+void code_cache_free(struct code_cache *c);
+
+/*
+ * The code page for a guest-physical page with these bytes, made or compared as needed. `epoch` is
+ * the hart's. *restarted is set when the cache was full and all other code pages are gone.
+ */
+struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
+                                 uint64_t epoch, bool *restarted);
+
+uint64_t code_cache_made(const struct code_cache *c);

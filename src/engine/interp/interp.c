@@ -1,0 +1,752 @@
+/*
+ * The interpreter's loop.
+ *
+ * Every operation of the instruction table becomes a label (two, when a compressed encoding
+ * expands to it, so that the step to the next slot is a constant). What an operation does is said
+ * by its kind: the OP_<kind> macros below, which use the pure functions of alu.h, exec_fp.h and
+ * exec_amo.h. A decoded slot holds the number of its label; `dispatch` is the table that turns it
+ * into an address.
+ *
+ * Stopping. `icount` is compared with v->stop_at at every transfer of control, and a kick sets
+ * stop_at to 0; straight-line code is left at the end of its page at the latest. To stop exactly
+ * after a number of instructions, and for breakpoints, `dispatch` is exchanged for a table whose
+ * every entry is the label `step`, which looks before each instruction.
+ *
+ * Registers of the loop (ip, page, icount) are written back to the hart before anything that can
+ * look at it: traps, CSRs, memory accesses off the fast path, leaving.
+ */
+#include "engine/interp/interp.h"
+
+#include "base/bits.h"
+#include "engine/interp/code.h"
+#include "engine/interp/exec_amo.h"
+#include "engine/interp/exec_fp.h"
+#include "engine/rv_mem.h"
+#include "engine/rv_sys.h"
+#include "isa/riscv64/alu.h"
+#include "isa/riscv64/csr.h"
+#include "isa/riscv64/decode.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- handlers ---- */
+
+#define HANDLER(op, compressed) ((op)*2 + (compressed))
+
+enum {
+    HANDLER_UNDECODED = HANDLER(RV_OP_COUNT, 0),
+    HANDLER_CROSSING, /* four bytes, of which two are on the next page */
+    HANDLER_PAGE_END,
+    HANDLER_COUNT,
+};
+
+struct interp {
+    struct code_cache *code;
+    uint64_t decoded, tlb_misses, traps;
+};
+
+/* The longest run of instructions between two looks at stop_at: a page of compressed ones. */
+#define INTERP_MAX_RUN (CODE_SLOTS + 2)
+
+/* ---- decoding into slots ---- */
+
+static uint8_t slot_rd(const struct rv_insn *in)
+{
+    return rv_op_info(in->op)->rd_class == RV_CLASS_x && !in->rd ? 32 : in->rd;
+}
+
+static void slot_decode(struct interp *it, const struct rv_hart *h, uint32_t bits,
+                        struct code_slot *s)
+{
+    struct rv_insn in;
+    it->decoded++;
+    if (!rv_decode(bits, h->exts, &in)) {
+        *s = (struct code_slot){.handler = HANDLER(RV_OP_ILLEGAL, in.len == 2)};
+        return;
+    }
+    s->handler = (uint16_t)HANDLER(in.op, in.len == 2);
+    s->b = in.rs1;
+    switch (rv_op_info(in.op)->kind) {
+    case RV_KIND_STORE:
+    case RV_KIND_FSTORE:
+    case RV_KIND_BRANCH:
+        s->a = in.rs2;
+        s->imm = in.imm;
+        break;
+    case RV_KIND_FP:
+        s->a = slot_rd(&in);
+        s->imm = in.rs2 | in.rs3 << 8 | in.rm << 16;
+        break;
+    case RV_KIND_ALU_RR:
+    case RV_KIND_LR:
+    case RV_KIND_SC:
+    case RV_KIND_AMO:
+    case RV_KIND_AMOCAS:
+    case RV_KIND_SYSTEM:
+        s->a = slot_rd(&in);
+        s->imm = in.rs2;
+        break;
+    default:
+        s->a = slot_rd(&in);
+        s->imm = in.imm;
+        break;
+    }
+}
+
+/* The code page that holds pc, entered into the hart's fetch TLB; NULL with *fault. */
+static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transient,
+                                      struct rv_fault *fault)
+{
+    struct interp *it = v->engine_data;
+    struct rv_hart *h = v->arch;
+    gpa_t gpa;
+    const uint8_t *bytes = rv_mem_fetch(v, pc, &gpa, fault);
+    if (!bytes)
+        return NULL;
+    bool restarted;
+    struct code_page *p = code_cache_get(it->code, gpa, bytes, h->code_epoch, &restarted);
+    if (restarted)
+        for (unsigned view = 0; view < RV_VIEWS; view++)
+            for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
+                h->fetch[view][i].code = NULL;
+    struct rv_fetch_entry *e = &h->fetch[h->fetch_view][pc / RV_PAGE % RV_FETCH_SIZE];
+    *transient = e->tag != align_down(pc, RV_PAGE);
+    if (!*transient)
+        e->code = p;
+    return p;
+}
+
+/* Decodes the instruction whose second half is on the page after pc's. */
+static bool interp_cross(struct vcpu *v, struct code_page *page, uint64_t pc,
+                         struct rv_fault *fault)
+{
+    gpa_t gpa;
+    const uint8_t *next = rv_mem_fetch(v, pc + 2, &gpa, fault);
+    if (!next)
+        return false;
+    uint32_t bits = le16_get(&page->bytes[4094]) | (uint32_t)le16_get(next) << 16;
+    if (bits != page->cross_bits || !page->cross_handler) {
+        struct code_slot s;
+        slot_decode(v->engine_data, v->arch, bits, &s);
+        page->cross_bits = bits;
+        page->cross_handler = s.handler;
+        s.handler = HANDLER_CROSSING;
+        page->slots[CODE_SLOTS - 1] = s;
+    }
+    return true;
+}
+
+static uint32_t page_bits(const struct code_page *page, unsigned slot)
+{
+    uint16_t low = le16_get(&page->bytes[2 * slot]);
+    if ((low & 3) != 3)
+        return low;
+    return slot == CODE_SLOTS - 1 ? page->cross_bits : le32_get(&page->bytes[2 * slot]);
+}
+
+/* ---- operations that need more than a line ---- */
+
+static bool exec_csr(struct rv_hart *h, unsigned op, const struct code_slot *s, unsigned *effects)
+{
+    bool imm = op == RV_OP_CSRRWI || op == RV_OP_CSRRSI || op == RV_OP_CSRRCI;
+    bool swap = op == RV_OP_CSRRW || op == RV_OP_CSRRWI;
+    bool set = op == RV_OP_CSRRS || op == RV_OP_CSRRSI;
+    uint64_t operand = imm ? s->b : h->x[s->b], old;
+    if (!rv_csr_access(h, (unsigned)s->imm,
+                       swap  ? RV_CSR_RW
+                       : set ? RV_CSR_RS
+                             : RV_CSR_RC,
+                       !swap || s->a != 32, swap || s->b, operand, &old, effects))
+        return false;
+    h->x[s->a] = old;
+    return true;
+}
+
+/* The reserved address carries the size in bit 0: 4 bytes 0, 8 bytes 1. */
+static bool exec_lr(struct vcpu *v, const struct code_slot *s, unsigned size,
+                    struct rv_fault *fault)
+{
+    struct rv_hart *h = v->arch;
+    gpa_t gpa;
+    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_READ, &gpa, fault);
+    if (!p)
+        return false;
+    h->reserve_value = size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_SEQ_CST)
+                                 : bits_sext(__atomic_load_n((uint32_t *)p, __ATOMIC_SEQ_CST), 32);
+    h->reserve_gpa = gpa | (size == 8);
+    h->x[s->a] = h->reserve_value;
+    return true;
+}
+
+/*
+ * Succeeds if the memory still has the value that lr read. A store of the same value in between
+ * goes unnoticed, as in every emulation by compare-and-swap.
+ */
+static bool exec_sc(struct vcpu *v, const struct code_slot *s, unsigned size,
+                    struct rv_fault *fault)
+{
+    struct rv_hart *h = v->arch;
+    gpa_t gpa;
+    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_WRITE, &gpa, fault);
+    if (!p)
+        return false;
+    bool ok = h->reserve_gpa == (gpa | (size == 8));
+    uint64_t old = h->reserve_value, new = h->x[s->imm];
+    h->reserve_gpa = RV_TLB_INVALID;
+    if (ok && size == 8) {
+        ok = __atomic_compare_exchange_n((uint64_t *)p, &old, new, false, __ATOMIC_SEQ_CST,
+                                         __ATOMIC_SEQ_CST);
+    } else if (ok) {
+        uint32_t old32 = (uint32_t)old;
+        ok = __atomic_compare_exchange_n((uint32_t *)p, &old32, (uint32_t) new, false,
+                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    }
+    h->x[s->a] = !ok;
+    return true;
+}
+
+/* Zacas: rd is the expected value and receives the former one; .q uses register pairs. */
+static bool exec_amocas(struct vcpu *v, unsigned op, const struct code_slot *s,
+                        struct rv_fault *fault)
+{
+    struct rv_hart *h = v->arch;
+    unsigned size = op == RV_OP_AMOCAS_W ? 4 : op == RV_OP_AMOCAS_D ? 8 : 16;
+    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_WRITE, NULL, fault);
+    if (!p)
+        return false;
+    unsigned rd = s->a & 31, rs2 = (unsigned)s->imm;
+    if (size == 4) {
+        uint32_t old = (uint32_t)h->x[rd];
+        __atomic_compare_exchange_n((uint32_t *)p, &old, (uint32_t)h->x[rs2], false,
+                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        h->x[s->a] = bits_sext(old, 32);
+    } else if (size == 8) {
+        uint64_t old = h->x[rd];
+        __atomic_compare_exchange_n((uint64_t *)p, &old, h->x[rs2], false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+        h->x[s->a] = old;
+    } else {
+        typedef unsigned __int128 u128;
+        u128 old = rd ? (u128)h->x[rd + 1] << 64 | h->x[rd] : 0;
+        u128 new = rs2 ? (u128)h->x[rs2 + 1] << 64 | h->x[rs2] : 0;
+        u128 got = __sync_val_compare_and_swap((u128 *)p, old, new);
+        if (rd) {
+            h->x[rd] = (uint64_t)got;
+            h->x[rd + 1] = (uint64_t)(got >> 64);
+        }
+    }
+    return true;
+}
+
+/* False with *illegal or *fault. */
+static bool exec_cbo(struct vcpu *v, unsigned op, uint64_t va, bool *illegal,
+                     struct rv_fault *fault)
+{
+    bool flushes;
+    *illegal = !rv_sys_cbo_allowed(v->arch, op, &flushes);
+    return !*illegal && rv_mem_cbo(v, va, op == RV_OP_CBO_ZERO ? RV_CBO_ZERO : RV_CBO_FLUSH, fault);
+}
+
+static void exec_fence_i(struct rv_hart *h)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    rv_fence_i(h);
+}
+
+static bool interp_breakpoint(struct vcpu *v, uint64_t pc)
+{
+    for (unsigned i = 0; i < v->debug.breakpoint_count; i++)
+        if (v->debug.breakpoints[i] == pc)
+            return true;
+    return false;
+}
+
+/* A trap takes time but is no retired instruction. */
+static void interp_trap(struct vcpu *v, const struct rv_fault *fault)
+{
+    struct rv_hart *h = v->arch;
+    ((struct interp *)v->engine_data)->traps++;
+    h->icount++;
+    if (!(h->mcountinhibit & 4))
+        h->minstret_offset--;
+    rv_trap_exception(h, fault->cause, fault->tval);
+}
+
+/* ---- the loop ---- */
+
+/* Element types of the loads and stores. */
+#define MEM_lb int8_t
+#define MEM_lbu uint8_t
+#define MEM_lh int16_t
+#define MEM_lhu uint16_t
+#define MEM_lw int32_t
+#define MEM_lwu uint32_t
+#define MEM_ld uint64_t
+#define MEM_sb uint8_t
+#define MEM_sh uint16_t
+#define MEM_sw uint32_t
+#define MEM_sd uint64_t
+#define MEM_flh uint16_t
+#define MEM_flw uint32_t
+#define MEM_fld uint64_t
+#define MEM_fsh uint16_t
+#define MEM_fsw uint32_t
+#define MEM_fsd uint64_t
+#define BOX_flh(v) fp16_box(v)
+#define BOX_flw(v) fp32_box(v)
+#define BOX_fld(v) (v)
+
+#define X(n) h->x[n]
+#define IMM ((uint64_t)(int64_t)ip->imm)
+#define SLOT ((unsigned)(ip - page->slots))
+#define PC (page_va + 2 * (uint64_t)(ip - page->slots))
+
+#define GOTO_NEXT(len)               \
+    do {                             \
+        ip += (len) / 2;             \
+        icount++;                    \
+        goto *dispatch[ip->handler]; \
+    } while (0)
+
+/* Leaves the loop's registers in the hart, with the pc of this instruction. */
+#define SYNC() (h->pc = PC, h->icount = icount)
+
+#define HIT(tag, va, T) likely(((va) & (~UINT64_C(0xfff) | (sizeof(T) - 1))) == (tag))
+#define HOST(e, va, T) ((T *)(uintptr_t)((va) + (e)->addend))
+
+#define FP_ON(bits)                                  \
+    do {                                             \
+        if (unlikely(!(h->mstatus & RV_MSTATUS_FS))) \
+            goto illegal;                            \
+        h->mstatus |= (bits);                        \
+    } while (0)
+
+#define OP_alu_rr(ID, name, sem, len)              \
+    X(ip->a) = rv_alu_##sem(X(ip->b), X(ip->imm)); \
+    GOTO_NEXT(len);
+
+#define OP_alu_ri(ID, name, sem, len)       \
+    X(ip->a) = rv_alu_##sem(X(ip->b), IMM); \
+    GOTO_NEXT(len);
+
+#define OP_alu_r(ID, name, sem, len)   \
+    X(ip->a) = rv_alu_##sem(X(ip->b)); \
+    GOTO_NEXT(len);
+
+#define OP_lui(ID, name, sem, len) \
+    X(ip->a) = IMM;                \
+    GOTO_NEXT(len);
+
+#define OP_auipc(ID, name, sem, len) \
+    X(ip->a) = PC + IMM;             \
+    GOTO_NEXT(len);
+
+/* Reads into `value`; the slow path goes to `fault`. */
+#define LOAD(name)                                                          \
+    uint64_t va = X(ip->b) + IMM;                                           \
+    const struct rv_tlb_entry *e = &tlb[va / RV_PAGE % RV_TLB_SIZE];        \
+    MEM_##name value;                                                       \
+    if (HIT(e->rtag, va, MEM_##name)) {                                     \
+        value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
+    } else {                                                                \
+        uint64_t raw;                                                       \
+        SYNC();                                                             \
+        it->tlb_misses++;                                                   \
+        if (!rv_mem_load(v, va, sizeof value, &raw, &fault))                \
+            goto fault;                                                     \
+        value = (MEM_##name)raw;                                            \
+    }
+
+#define STORE(name, data)                                                                \
+    uint64_t va = X(ip->b) + IMM;                                                        \
+    const struct rv_tlb_entry *e = &tlb[va / RV_PAGE % RV_TLB_SIZE];                     \
+    if (HIT(e->wtag, va, MEM_##name)) {                                                  \
+        __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
+    } else {                                                                             \
+        SYNC();                                                                          \
+        it->tlb_misses++;                                                                \
+        if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                    \
+            goto fault;                                                                  \
+    }
+
+#define OP_load(ID, name, sem, len)      \
+    LOAD(name)                           \
+    X(ip->a) = (uint64_t)(int64_t)value; \
+    GOTO_NEXT(len);
+
+#define OP_fload(ID, name, sem, len)           \
+    FP_ON(0);                                  \
+    LOAD(name)                                 \
+    h->f[ip->a] = BOX_##name((uint64_t)value); \
+    h->mstatus |= RV_MSTATUS_FS;               \
+    GOTO_NEXT(len);
+
+#define OP_store(ID, name, sem, len) \
+    STORE(name, X(ip->a))            \
+    GOTO_NEXT(len);
+
+#define OP_fstore(ID, name, sem, len) \
+    FP_ON(0);                         \
+    STORE(name, h->f[ip->a])          \
+    GOTO_NEXT(len);
+
+/* A jump within the page stays in its slots; everything else looks the page up. */
+#define GOTO_TARGET(from_ip, displacement)                                                 \
+    do {                                                                                   \
+        uint64_t offset = 2 * (uint64_t)((from_ip)-page->slots) + (displacement);          \
+        icount++;                                                                          \
+        if (unlikely(offset >= RV_PAGE)) {                                                 \
+            pc = page_va + offset;                                                         \
+            goto jump;                                                                     \
+        }                                                                                  \
+        ip = &page->slots[offset / 2];                                                     \
+        if (unlikely(icount >= atomic_load_explicit(&v->stop_at, memory_order_relaxed))) { \
+            pc = page_va + offset;                                                         \
+            goto stop;                                                                     \
+        }                                                                                  \
+        goto *dispatch[ip->handler];                                                       \
+    } while (0)
+
+#define OP_branch(ID, name, sem, len)       \
+    if (rv_cond_##name(X(ip->b), X(ip->a))) \
+        GOTO_TARGET(ip, IMM);               \
+    GOTO_NEXT(len);
+
+#define OP_jal(ID, name, sem, len) \
+    X(ip->a) = PC + (len);         \
+    GOTO_TARGET(ip, IMM);
+
+#define OP_jalr(ID, name, sem, len)       \
+    pc = (X(ip->b) + IMM) & ~UINT64_C(1); \
+    X(ip->a) = PC + (len);                \
+    icount++;                             \
+    goto jump;
+
+#define OP_lr(ID, name, sem, len)                                  \
+    SYNC();                                                        \
+    if (!exec_lr(v, ip, RV_OP_##ID == RV_OP_LR_D ? 8 : 4, &fault)) \
+        goto fault;                                                \
+    GOTO_NEXT(len);
+
+#define OP_sc(ID, name, sem, len)                                  \
+    SYNC();                                                        \
+    if (!exec_sc(v, ip, RV_OP_##ID == RV_OP_SC_D ? 8 : 4, &fault)) \
+        goto fault;                                                \
+    GOTO_NEXT(len);
+
+#define OP_amo(ID, name, sem, len)                                                   \
+    uint64_t va = X(ip->b);                                                          \
+    const struct rv_tlb_entry *e = &tlb[va / RV_PAGE % RV_TLB_SIZE];                 \
+    void *mem = HOST(e, va, void);                                                   \
+    if (!HIT(e->wtag & e->rtag, va, amo_type_##name)) {                              \
+        SYNC();                                                                      \
+        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, NULL, &fault); \
+        if (!mem)                                                                    \
+            goto fault;                                                              \
+    }                                                                                \
+    X(ip->a) = amo_##name(mem, X(ip->imm));                                          \
+    GOTO_NEXT(len);
+
+#define OP_amocas(ID, name, sem, len)            \
+    SYNC();                                      \
+    if (!exec_amocas(v, RV_OP_##ID, ip, &fault)) \
+        goto fault;                              \
+    GOTO_NEXT(len);
+
+#define OP_csr(ID, name, sem, len)              \
+    unsigned effects;                           \
+    SYNC();                                     \
+    if (!exec_csr(h, RV_OP_##ID, ip, &effects)) \
+        goto illegal;                           \
+    if (effects) {                              \
+        pc = PC + (len);                        \
+        icount++;                               \
+        goto resume;                            \
+    }                                           \
+    GOTO_NEXT(len);
+
+#define OP_fp(ID, name, sem, len) \
+    FP_ON(0);                     \
+    if (!fp_exec_##name(h, ip))   \
+        goto illegal;             \
+    h->mstatus |= RV_MSTATUS_FS;  \
+    GOTO_NEXT(len);
+
+#define OP_fence(ID, name, sem, len)         \
+    if (RV_OP_##ID == RV_OP_FENCE_I) {       \
+        exec_fence_i(h);                     \
+        pc = PC + (len);                     \
+        icount++;                            \
+        goto jump;                           \
+    }                                        \
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); \
+    GOTO_NEXT(len);
+
+#define OP_hint(ID, name, sem, len) GOTO_NEXT(len);
+
+#define OP_cbo(ID, name, sem, len)                          \
+    bool bad;                                               \
+    SYNC();                                                 \
+    if (!exec_cbo(v, RV_OP_##ID, X(ip->b), &bad, &fault)) { \
+        if (bad)                                            \
+            goto illegal;                                   \
+        goto fault;                                         \
+    }                                                       \
+    GOTO_NEXT(len);
+
+#define OP_system(ID, name, sem, len)                  \
+    SYNC();                                            \
+    sys = rv_sys_exec(v, RV_OP_##ID, X(ip->b), ip->b); \
+    next_pc = PC + (len);                              \
+    goto system;
+
+static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
+{
+#define IF_0(...)
+#define IF_1(...) __VA_ARGS__
+#define RV_OP(ID, name, kind, sem, ext, hasc) \
+    [HANDLER(RV_OP_##ID, 0)] = &&name##_4, IF_##hasc([HANDLER(RV_OP_##ID, 1)] = &&name##_2, )
+    static const void *const run_table[HANDLER_COUNT] = {
+        [HANDLER(RV_OP_ILLEGAL, 0)] = &&illegal, [HANDLER(RV_OP_ILLEGAL, 1)] = &&illegal,
+        [HANDLER_UNDECODED] = &&undecoded,       [HANDLER_CROSSING] = &&crossing,
+        [HANDLER_PAGE_END] = &&page_end,
+#include "isa/riscv64/rv_ops.def"
+    };
+#undef RV_OP
+    static const void *const step_table[HANDLER_COUNT] = {[0 ... HANDLER_COUNT - 1] = &&step};
+
+    struct rv_hart *h = v->arch;
+    struct interp *it = v->engine_data;
+    const void *const *dispatch = run_table;
+    struct code_page *page = NULL;
+    struct code_slot *ip = NULL;
+    struct rv_tlb_entry *tlb = NULL;
+    uint64_t page_va = 0, pc = h->pc, next_pc, icount = h->icount;
+    const uint64_t limit = max_insns > UINT64_MAX - icount ? UINT64_MAX : icount + max_insns;
+    const uint64_t soft_limit = limit - icount > INTERP_MAX_RUN ? limit - INTERP_MAX_RUN : icount;
+    bool transient = false, first = true;
+    const bool debug = v->debug.breakpoint_count || v->debug.watchpoint_count;
+    enum vcpu_exit exit = VCPU_EXIT_KICK;
+    enum rv_sys_result sys;
+    struct rv_fault fault;
+
+    v->debug.hit_watch = false;
+    if (!atomic_exchange(&v->stop_at, soft_limit > icount ? soft_limit : limit))
+        goto leave;
+    if (debug || soft_limit == icount)
+        dispatch = step_table;
+    goto resume;
+
+    /* pc is where to go on; interrupts and the view of memory may have changed. */
+resume:
+    h->pc = pc;
+    h->icount = icount;
+    {
+        int irq = rv_interrupt_pending(h);
+        if (irq >= 0) {
+            rv_trap_interrupt(h, (unsigned)irq);
+            pc = h->pc;
+        }
+    }
+    tlb = h->tlb[h->view];
+
+    /* pc is where to go on, on whatever page. */
+jump:
+    if (unlikely(icount >= atomic_load_explicit(&v->stop_at, memory_order_relaxed)))
+        goto stop;
+enter : {
+    const struct rv_fetch_entry *e = &h->fetch[h->fetch_view][pc / RV_PAGE % RV_FETCH_SIZE];
+    page = e->code;
+    if (unlikely(e->tag != align_down(pc, RV_PAGE) || !page)) {
+        page = interp_enter(v, pc, &transient, &fault);
+        if (!page)
+            goto fetch_fault;
+        if (unlikely(transient))
+            dispatch = step_table;
+    }
+    page_va = align_down(pc, RV_PAGE);
+    ip = &page->slots[(pc & (RV_PAGE - 1)) / 2];
+    goto *dispatch[ip->handler];
+}
+
+    /* Someone wants a stop, or the limit is near: from here on one instruction at a time. */
+stop:
+    h->pc = pc;
+    h->icount = icount;
+    if (icount >= limit) {
+        exit = VCPU_EXIT_LIMIT;
+        goto leave;
+    }
+    {
+        uint64_t seen = soft_limit;
+        if (!atomic_compare_exchange_strong(&v->stop_at, &seen, limit) && !seen)
+            goto leave;
+    }
+    dispatch = step_table;
+    goto enter;
+
+    /* Before each instruction, when dispatch is step_table. */
+step:
+    if (icount >= limit) {
+        SYNC();
+        exit = VCPU_EXIT_LIMIT;
+        goto leave;
+    }
+    if (unlikely(debug)) {
+        if (v->debug.hit_watch ||
+            (!(first && v->debug.skip_breakpoint) && interp_breakpoint(v, PC))) {
+            SYNC();
+            exit = VCPU_EXIT_DEBUG;
+            goto leave;
+        }
+    }
+    if (unlikely(transient) && !first) {
+        /* Protection differs within the page: every instruction is looked up anew. */
+        transient = false;
+        first = true;
+        pc = PC;
+        goto enter;
+    }
+    first = false;
+    goto *run_table[ip->handler];
+
+undecoded:
+    slot_decode(it, h, page_bits(page, SLOT), ip);
+    goto *run_table[ip->handler];
+
+crossing:
+    SYNC();
+    if (!interp_cross(v, page, PC, &fault))
+        goto fault;
+    goto *run_table[page->cross_handler];
+
+page_end:
+    pc = PC;
+    goto jump;
+
+system:
+    switch (sys) {
+    case RV_SYS_NEXT:
+        pc = next_pc;
+        icount++;
+        goto jump;
+    case RV_SYS_JUMP:
+        pc = h->pc;
+        icount++;
+        goto resume;
+    case RV_SYS_ILLEGAL:
+        goto illegal;
+    case RV_SYS_ECALL:
+        fault = (struct rv_fault){RV_CAUSE_ECALL_U + h->priv, 0};
+        goto fault;
+    case RV_SYS_EBREAK:
+        fault = (struct rv_fault){RV_CAUSE_BREAKPOINT, PC};
+        goto fault;
+    case RV_SYS_CALL:
+    case RV_SYS_WAIT:
+        h->pc = next_pc;
+        h->icount = ++icount;
+        exit = sys == RV_SYS_CALL ? VCPU_EXIT_CALL : VCPU_EXIT_WAIT;
+        goto leave;
+    }
+
+illegal:
+    fault = (struct rv_fault){RV_CAUSE_ILLEGAL, page_bits(page, SLOT)};
+fault:
+    pc = PC;
+fetch_fault:
+    h->pc = pc;
+    h->icount = icount;
+    interp_trap(v, &fault);
+    icount = h->icount;
+    pc = h->pc;
+    goto resume;
+
+leave:
+    /* A kick that came too late for this run must end the next one. */
+    if (!atomic_exchange(&v->stop_at, UINT64_MAX) && exit != VCPU_EXIT_KICK)
+        atomic_store(&v->stop_at, 0);
+    return exit;
+
+#define RV_OP(ID, name, kind, sem, ext, hasc) \
+    name##_4 : {OP_##kind(ID, name, sem, 4)} IF_##hasc(name##_2 : {OP_##kind(ID, name, sem, 2)})
+#include "isa/riscv64/rv_ops.def"
+#undef RV_OP
+#undef IF_0
+#undef IF_1
+}
+
+/* ---- engine_ops ---- */
+
+static int interp_attach(struct vcpu *v, struct error *err)
+{
+    struct interp *it = calloc(1, sizeof *it);
+    if (it)
+        it->code = code_cache_new(HANDLER_UNDECODED, HANDLER_CROSSING, HANDLER_PAGE_END);
+    if (!it || !it->code) {
+        free(it);
+        return error_set(err, ENOMEM, "out of memory for the interpreter of hart %u", v->index);
+    }
+    v->engine_data = it;
+    rv_mem_connect(v->arch, v);
+    return 0;
+}
+
+static void interp_detach(struct vcpu *v)
+{
+    struct interp *it = v->engine_data;
+    if (!it)
+        return;
+    code_cache_free(it->code);
+    free(it);
+    v->engine_data = NULL;
+}
+
+/* Watched pages must leave the TLB, so that every access to them is looked at. */
+static void interp_debug_changed(struct vcpu *v)
+{
+    rv_tlb_flush(v->arch);
+}
+
+static void interp_flush_tlb(struct vcpu *v)
+{
+    rv_tlb_flush(v->arch);
+}
+
+static void interp_fence_i(struct vcpu *v)
+{
+    rv_fence_i(v->arch);
+}
+
+static const uint64_t *interp_icount(const struct vcpu *v)
+{
+    const struct rv_hart *h = v->arch;
+    return &h->icount;
+}
+
+static void interp_stats(const struct vcpu *v, struct engine_stats *out)
+{
+    const struct interp *it = v->engine_data;
+    const struct rv_hart *h = v->arch;
+    *out = (struct engine_stats){
+        .instructions = h->icount,
+        .decoded = it->decoded,
+        .code_pages = code_cache_made(it->code),
+        .tlb_misses = it->tlb_misses,
+        .traps = it->traps,
+    };
+}
+
+const struct engine_ops engine_interp = {
+    .name = "interp",
+    .attach = interp_attach,
+    .detach = interp_detach,
+    .run = interp_run,
+    .debug_changed = interp_debug_changed,
+    .flush_tlb = interp_flush_tlb,
+    .fence_i = interp_fence_i,
+    .loaded = rv_mem_relink,
+    .icount = interp_icount,
+    .stats = interp_stats,
+};

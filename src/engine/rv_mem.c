@@ -1,0 +1,306 @@
+#include "engine/rv_mem.h"
+
+#include "base/bits.h"
+
+#include <errno.h>
+
+static struct rv_hart *hart_of(struct vcpu *v)
+{
+    return v->arch;
+}
+
+/* ---- page walks ---- */
+
+static bool env_pte_read(void *ctx, uint64_t gpa, uint64_t *pte)
+{
+    const struct vcpu *v = ctx;
+    const uint64_t *p = addrspace_readable(v->mem, gpa, 8);
+    if (p)
+        *pte = __atomic_load_n(p, __ATOMIC_ACQUIRE);
+    return p;
+}
+
+static bool env_pte_swap(void *ctx, uint64_t gpa, uint64_t old, uint64_t new, bool *bus_error)
+{
+    const struct vcpu *v = ctx;
+    uint64_t *p = addrspace_ram(v->mem, gpa, 8);
+    *bus_error = !p;
+    return p &&
+           __atomic_compare_exchange_n(p, &old, new, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+void rv_mem_connect(struct rv_hart *h, struct vcpu *v)
+{
+    h->env.pte_read = env_pte_read;
+    h->env.pte_swap = env_pte_swap;
+    h->env.ctx = v;
+    h->irq_lines = &v->irq_lines;
+}
+
+/* ---- translation ---- */
+
+static bool watched_page(const struct vcpu *v, uint64_t page)
+{
+    for (unsigned i = 0; i < v->debug.watchpoint_count; i++) {
+        const struct vcpu_watch *w = &v->debug.watchpoints[i];
+        if (w->addr < page + RV_PAGE && w->addr + w->len > page)
+            return true;
+    }
+    return false;
+}
+
+static void watch_check(struct vcpu *v, uint64_t va, unsigned size, unsigned kind)
+{
+    for (unsigned i = 0; i < v->debug.watchpoint_count; i++) {
+        const struct vcpu_watch *w = &v->debug.watchpoints[i];
+        if ((w->kind & kind) && w->addr < va + size && w->addr + w->len > va) {
+            v->debug.hit = *w;
+            v->debug.hit_watch = true;
+        }
+    }
+}
+
+static void note_large_page(struct rv_hart *h, uint64_t va, uint64_t size)
+{
+    if (size <= RV_PAGE)
+        return;
+    uint64_t lo = align_down(va, size);
+    if (lo < h->large_lo)
+        h->large_lo = lo;
+    if (lo + (size - 1) > h->large_hi)
+        h->large_hi = lo + (size - 1);
+}
+
+/* Enters a page of RAM into the TLB of the hart's view, as far as perms reach. */
+static void tlb_fill(struct vcpu *v, uint64_t va, const struct rv_translation *t)
+{
+    struct rv_hart *h = hart_of(v);
+    uint64_t page = align_down(va, RV_PAGE), gpa = align_down(t->gpa, RV_PAGE);
+    if (!(t->perms & (RV_READ | RV_WRITE)) || watched_page(v, page))
+        return;
+    char *host = addrspace_ram(v->mem, gpa, RV_PAGE);
+    if (!host)
+        return;
+    struct rv_tlb_entry *e = &h->tlb[h->view][va / RV_PAGE % RV_TLB_SIZE];
+    e->rtag = t->perms & RV_READ ? page : RV_TLB_INVALID;
+    e->wtag = t->perms & RV_WRITE ? page : RV_TLB_INVALID;
+    e->addend = (uint64_t)(uintptr_t)host - page;
+    e->gpa = gpa;
+    note_large_page(h, va, t->page_size);
+}
+
+/* Translates an access that does not cross a page and enters it. */
+static bool translate(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access,
+                      struct rv_translation *t, struct rv_fault *fault)
+{
+    struct rv_hart *h = hart_of(v);
+    if (!rv_translate(h, h->view, va, size, access, t, &fault->cause)) {
+        fault->tval = va;
+        return false;
+    }
+    tlb_fill(v, va, t);
+    return true;
+}
+
+static bool fail(struct rv_fault *fault, enum rv_cause cause, uint64_t va)
+{
+    *fault = (struct rv_fault){cause, va};
+    return false;
+}
+
+/* ---- loads and stores ---- */
+
+static bool crosses_page(uint64_t va, unsigned size)
+{
+    return (va & (RV_PAGE - 1)) + size > RV_PAGE;
+}
+
+/* A misaligned access within one page: RAM takes it, devices do not. */
+static bool load_in_page(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
+                         struct rv_fault *fault)
+{
+    struct rv_translation t;
+    if (!translate(v, va, size, RV_READ, &t, fault))
+        return false;
+    if (!(va & (size - 1)))
+        return addrspace_read(v->mem, t.gpa, size, value) || fail(fault, RV_CAUSE_LOAD_ACCESS, va);
+    const void *p = addrspace_readable(v->mem, t.gpa, size);
+    if (!p)
+        return fail(fault, RV_CAUSE_LOAD_ACCESS, va);
+    *value = 0;
+    memcpy(value, p, size);
+    return true;
+}
+
+static bool store_in_page(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
+                          struct rv_fault *fault)
+{
+    struct rv_translation t;
+    if (!translate(v, va, size, RV_WRITE, &t, fault))
+        return false;
+    if (!(va & (size - 1)))
+        return addrspace_write(v->mem, t.gpa, size, value) ||
+               fail(fault, RV_CAUSE_STORE_ACCESS, va);
+    void *p = addrspace_ram(v->mem, t.gpa, size);
+    if (!p)
+        return fail(fault, RV_CAUSE_STORE_ACCESS, va);
+    memcpy(p, &value, size);
+    return true;
+}
+
+bool rv_mem_load(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
+                 struct rv_fault *fault)
+{
+    bool ok;
+    if (!crosses_page(va, size)) {
+        ok = load_in_page(v, va, size, value, fault);
+    } else {
+        unsigned first = (unsigned)(RV_PAGE - (va & (RV_PAGE - 1)));
+        *value = 0;
+        ok = true;
+        for (unsigned i = 0; ok && i < size; i++) {
+            uint64_t byte;
+            ok = load_in_page(v, va + i, 1, &byte, fault);
+            if (ok)
+                *value |= byte << (8 * i);
+            else
+                fault->tval = i < first ? va : va + first;
+        }
+    }
+    if (ok && unlikely(v->debug.watchpoint_count))
+        watch_check(v, va, size, VCPU_WATCH_READ);
+    return ok;
+}
+
+bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
+                  struct rv_fault *fault)
+{
+    bool ok;
+    if (!crosses_page(va, size)) {
+        ok = store_in_page(v, va, size, value, fault);
+    } else {
+        /* Both pages must be writable before the first byte changes. */
+        unsigned first = (unsigned)(RV_PAGE - (va & (RV_PAGE - 1)));
+        struct rv_translation t;
+        ok = translate(v, va, first, RV_WRITE, &t, fault) &&
+             translate(v, va + first, size - first, RV_WRITE, &t, fault);
+        for (unsigned i = 0; ok && i < size; i++)
+            ok = store_in_page(v, va + i, 1, value >> (8 * i) & 0xff, fault);
+    }
+    if (ok && unlikely(v->debug.watchpoint_count))
+        watch_check(v, va, size, VCPU_WATCH_WRITE);
+    return ok;
+}
+
+/* ---- atomics and cache blocks ---- */
+
+void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access, gpa_t *gpa,
+                    struct rv_fault *fault)
+{
+    bool read = access == RV_READ;
+    if (va & (size - 1)) {
+        fail(fault, read ? RV_CAUSE_LOAD_MISALIGNED : RV_CAUSE_STORE_MISALIGNED, va);
+        return NULL;
+    }
+    struct rv_translation t;
+    if (!translate(v, va, size, access, &t, fault))
+        return NULL;
+    void *p = addrspace_ram(v->mem, t.gpa, size);
+    if (!p)
+        fail(fault, read ? RV_CAUSE_LOAD_ACCESS : RV_CAUSE_STORE_ACCESS, va);
+    else if (gpa)
+        *gpa = t.gpa;
+    if (p && unlikely(v->debug.watchpoint_count))
+        watch_check(v, va, size, read ? VCPU_WATCH_READ : VCPU_WATCH_READ | VCPU_WATCH_WRITE);
+    return p;
+}
+
+/* Any of load and store permission will do for management; the fault is a store's (Zicbom 2.5.2).
+ */
+static bool cbo_manage(struct vcpu *v, uint64_t va, struct rv_fault *fault)
+{
+    struct rv_translation t;
+    if (translate(v, va, 1, RV_READ, &t, fault) || translate(v, va, 1, RV_WRITE, &t, fault))
+        return true;
+    if (fault->cause == RV_CAUSE_LOAD_PAGE)
+        fault->cause = RV_CAUSE_STORE_PAGE;
+    if (fault->cause == RV_CAUSE_LOAD_ACCESS)
+        fault->cause = RV_CAUSE_STORE_ACCESS;
+    return false;
+}
+
+bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *fault)
+{
+    if (kind != RV_CBO_ZERO)
+        return cbo_manage(v, va, fault);
+    uint64_t block = align_down(va, RV_CBO_BLOCK);
+    struct rv_translation t;
+    if (!translate(v, block, RV_CBO_BLOCK, RV_WRITE, &t, fault)) {
+        fault->tval = va;
+        return false;
+    }
+    void *p = addrspace_ram(v->mem, t.gpa, RV_CBO_BLOCK);
+    if (!p)
+        return fail(fault, RV_CAUSE_STORE_ACCESS, va);
+    memset(p, 0, RV_CBO_BLOCK);
+    if (unlikely(v->debug.watchpoint_count))
+        watch_check(v, block, RV_CBO_BLOCK, VCPU_WATCH_WRITE);
+    return true;
+}
+
+/* ---- fetch ---- */
+
+const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct rv_fault *fault)
+{
+    struct rv_hart *h = hart_of(v);
+    struct rv_fetch_entry *e = &h->fetch[h->fetch_view][va / RV_PAGE % RV_FETCH_SIZE];
+    uint64_t page = align_down(va, RV_PAGE);
+    if (e->tag == page) {
+        *gpa_page = e->gpa;
+        return addrspace_readable(v->mem, e->gpa, RV_PAGE);
+    }
+    struct rv_translation t;
+    fault->tval = va;
+    if (!rv_translate(h, h->fetch_view, va, 2, RV_EXEC, &t, &fault->cause))
+        return NULL;
+    *gpa_page = align_down(t.gpa, RV_PAGE);
+    const uint8_t *bytes = addrspace_readable(v->mem, *gpa_page, RV_PAGE);
+    if (!bytes) {
+        fault->cause = RV_CAUSE_FETCH_ACCESS;
+        return NULL;
+    }
+    if (t.perms & RV_EXEC) {
+        *e = (struct rv_fetch_entry){.tag = page, .gpa = *gpa_page};
+        note_large_page(h, va, t.page_size);
+    }
+    return bytes;
+}
+
+int rv_mem_relink(struct vcpu *v, struct error *err)
+{
+    struct rv_hart *h = hart_of(v);
+    for (unsigned view = 0; view < RV_VIEWS; view++) {
+        for (unsigned i = 0; i < RV_TLB_SIZE; i++) {
+            struct rv_tlb_entry *e = &h->tlb[view][i];
+            uint64_t page = e->rtag != RV_TLB_INVALID ? e->rtag : e->wtag;
+            if (page == RV_TLB_INVALID)
+                continue;
+            char *host = addrspace_ram(v->mem, e->gpa, RV_PAGE);
+            bool tags = (e->rtag == page || e->rtag == RV_TLB_INVALID) &&
+                        (e->wtag == page || e->wtag == RV_TLB_INVALID);
+            if (!host || !tags || page % RV_PAGE || e->gpa % RV_PAGE ||
+                page / RV_PAGE % RV_TLB_SIZE != i)
+                return error_set(err, EINVAL, "saved hart %u has an impossible TLB entry",
+                                 v->index);
+            e->addend = (uint64_t)(uintptr_t)host - page;
+        }
+        for (unsigned i = 0; i < RV_FETCH_SIZE; i++) {
+            struct rv_fetch_entry *e = &h->fetch[view][i];
+            if (e->tag != RV_TLB_INVALID &&
+                (e->gpa % RV_PAGE || !addrspace_readable(v->mem, e->gpa, RV_PAGE)))
+                return error_set(err, EINVAL, "saved hart %u has an impossible TLB entry",
+                                 v->index);
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,47 @@
+/*
+ * Guest memory as riscv64 instructions see it: virtual addresses, translated and checked, RAM or
+ * device. This is the slow path that every engine shares: what the inline TLB look-up does not
+ * serve ends here, and comes back served or as the exception to take.
+ *
+ * All functions belong to the vCPU's thread; the hart's icount must be current, because a device
+ * may ask for the time.
+ */
+#pragma once
+
+#include "core/vcpu.h"
+#include "isa/riscv64/mmu.h"
+
+/* The exception that an access ends in. */
+struct rv_fault {
+    enum rv_cause cause;
+    uint64_t tval;
+};
+
+/* Connects the hart's page walks to the vCPU's memory (fills pte_read, pte_swap and ctx). */
+void rv_mem_connect(struct rv_hart *h, struct vcpu *v);
+
+/* Loads and stores of 1, 2, 4 or 8 bytes at any alignment. The value is zero-extended. */
+bool rv_mem_load(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
+                 struct rv_fault *fault);
+bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
+                  struct rv_fault *fault);
+
+/*
+ * Host address of naturally aligned RAM for an atomic access of up to 16 bytes, NULL with *fault.
+ * RV_READ is for lr, RV_WRITE for everything that may write. *gpa may be NULL.
+ */
+void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access, gpa_t *gpa,
+                    struct rv_fault *fault);
+
+/* The cache-block instructions (Zicbom, Zicboz): translates, checks, and for zero clears. */
+enum rv_cbo { RV_CBO_INVAL, RV_CBO_CLEAN, RV_CBO_FLUSH, RV_CBO_ZERO };
+bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *fault);
+
+/*
+ * The page that holds va for instruction fetch: gpa of the page and its bytes, which only RAM and
+ * ROM have. Enters the hart's fetch TLB.
+ */
+const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct rv_fault *fault);
+
+/* Rebuilds what a TLB loaded from saved state lacks (host addresses). */
+int rv_mem_relink(struct vcpu *v, struct error *err);

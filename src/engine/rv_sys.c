@@ -1,0 +1,81 @@
+#include "engine/rv_sys.h"
+
+#include "base/bits.h"
+#include "isa/riscv64/decode.h"
+
+static enum rv_sys_result sys_ecall(struct vcpu *v, struct rv_hart *h)
+{
+    (void)v;
+    return h->priv == RV_PRIV_S && h->sbi && !(h->medeleg >> RV_CAUSE_ECALL_S & 1) ? RV_SYS_CALL
+                                                                                   : RV_SYS_ECALL;
+}
+
+/* Address-translation fences: not for U-mode, and for S-mode only without mstatus.TVM (3.1.6.6). */
+static bool sys_may_fence(const struct rv_hart *h)
+{
+    return h->priv == RV_PRIV_M || (h->priv == RV_PRIV_S && !(h->mstatus & RV_MSTATUS_TVM));
+}
+
+static enum rv_sys_result sys_sfence(struct vcpu *v, struct rv_hart *h, uint64_t va, unsigned rs1)
+{
+    if (!sys_may_fence(h))
+        return RV_SYS_ILLEGAL;
+    if (rs1)
+        rv_tlb_flush_page(h, va);
+    else
+        rv_tlb_flush(h);
+    (void)v;
+    h->pc += 4;
+    return RV_SYS_JUMP;
+}
+
+/* wfi may trap in U-mode (3.3.3) and must in S-mode with mstatus.TW. */
+static enum rv_sys_result sys_wfi(const struct rv_hart *h)
+{
+    if (h->priv == RV_PRIV_U || (h->priv == RV_PRIV_S && (h->mstatus & RV_MSTATUS_TW)))
+        return RV_SYS_ILLEGAL;
+    return rv_wfi_done(h) ? RV_SYS_NEXT : RV_SYS_WAIT;
+}
+
+enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, unsigned rs1)
+{
+    struct rv_hart *h = v->arch;
+    switch (op) {
+    case RV_OP_ECALL:
+        return sys_ecall(v, h);
+    case RV_OP_EBREAK:
+        return RV_SYS_EBREAK;
+    case RV_OP_MRET:
+        return rv_mret(h) ? RV_SYS_JUMP : RV_SYS_ILLEGAL;
+    case RV_OP_SRET:
+        return rv_sret(h) ? RV_SYS_JUMP : RV_SYS_ILLEGAL;
+    case RV_OP_WFI:
+        return sys_wfi(h);
+    case RV_OP_SFENCE_VMA:
+    case RV_OP_SINVAL_VMA:
+        return sys_sfence(v, h, rs1_value, rs1);
+    case RV_OP_SFENCE_W_INVAL:
+    case RV_OP_SFENCE_INVAL_IR:
+        return h->priv == RV_PRIV_U ? RV_SYS_ILLEGAL : RV_SYS_NEXT;
+    case RV_OP_WRS_NTO:
+    case RV_OP_WRS_STO:
+        return RV_SYS_NEXT;
+    default:
+        return RV_SYS_ILLEGAL;
+    }
+}
+
+bool rv_sys_cbo_allowed(const struct rv_hart *h, unsigned op, bool *inval_flushes)
+{
+    uint64_t m = h->priv < RV_PRIV_M ? h->menvcfg : UINT64_MAX;
+    uint64_t s = h->priv < RV_PRIV_S ? h->senvcfg : UINT64_MAX;
+    uint64_t both = m & s;
+    *inval_flushes = false;
+    if (op == RV_OP_CBO_ZERO)
+        return both & RV_ENVCFG_CBZE;
+    if (op == RV_OP_CBO_INVAL) {
+        *inval_flushes = bits_get(m, 4, 2) == 1 || bits_get(s, 4, 2) == 1;
+        return (m & RV_ENVCFG_CBIE) && (s & RV_ENVCFG_CBIE);
+    }
+    return both & RV_ENVCFG_CBCFE;
+}
