@@ -1,0 +1,358 @@
+#include "machine/virt_internal.h"
+
+#include "base/bits.h"
+#include "dev/aclint.h"
+#include "dev/goldfish_rtc.h"
+#include "dev/ns16550.h"
+#include "dev/plic.h"
+#include "dev/sifive_test.h"
+#include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_rng.h"
+#include "isa/riscv64/ops.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* The date of a deterministic machine's power-on: 2025-01-01. */
+#define FIXED_EPOCH_NS (UINT64_C(1735689600) * 1000000000)
+#define FIXED_SEED 1
+
+static struct virt *virt_of(struct machine *m)
+{
+    return container_of(m, struct virt, m);
+}
+
+/* ---- time ---- */
+
+static uint64_t hart_time(void *ctx)
+{
+    const struct vcpu *v = ctx;
+    return clock_ns(v->clock) / VIRT_NS_PER_TICK;
+}
+
+static void hart_timer_fired(void *ctx)
+{
+    const struct virt_hart *vh = ctx;
+    vcpu_irq_set(vh->vcpu, RV_IRQ_STI, true);
+}
+
+/* Sstc: STIP is time >= stimecmp while menvcfg.STCE is set. */
+static void hart_stimecmp_changed(struct rv_hart *h)
+{
+    struct virt_hart *vh = container_of(h, struct virt_hart, hart);
+    struct clock *clock = &vh->machine->clock;
+    if (!(h->menvcfg & RV_ENVCFG_STCE)) {
+        clock_timer_cancel(clock, &vh->timer);
+        vcpu_irq_set(vh->vcpu, RV_IRQ_STI, false);
+        return;
+    }
+    uint64_t deadline = h->stimecmp > (CLOCK_NEVER - 1) / VIRT_NS_PER_TICK
+                            ? CLOCK_NEVER
+                            : h->stimecmp * VIRT_NS_PER_TICK;
+    bool due = deadline <= clock_ns(clock);
+    vcpu_irq_set(vh->vcpu, RV_IRQ_STI, due);
+    clock_timer_set(clock, &vh->timer, due ? CLOCK_NEVER : deadline);
+}
+
+/* ---- machine_ops ---- */
+
+static int virt_reset(struct machine *m, struct error *err)
+{
+    struct virt *virt = virt_of(m);
+    for (unsigned i = 0; i < m->device_count; i++)
+        device_reset(m->devices[i]);
+    int rc = virt_boot_load(virt, err);
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        m->vcpus[i].waiting = false;
+        vcpu_take_requests(&m->vcpus[i]);
+        hart_stimecmp_changed(&virt->harts[i].hart);
+    }
+    if (virt->has_sbi)
+        sbi_reset(&virt->sbi, 0);
+    return rc;
+}
+
+static void virt_call(struct machine *m, struct vcpu *v)
+{
+    sbi_call(&virt_of(m)->sbi, v);
+}
+
+static void virt_requests(struct machine *m, struct vcpu *v, uint32_t bits)
+{
+    struct virt *virt = virt_of(m);
+    if (virt->has_sbi)
+        sbi_requests(&virt->sbi, v, bits);
+}
+
+static bool virt_started(struct machine *m, struct vcpu *v)
+{
+    struct virt *virt = virt_of(m);
+    return !virt->has_sbi || sbi_started(&virt->sbi, v);
+}
+
+static bool virt_has_work(struct machine *m, struct vcpu *v)
+{
+    (void)m;
+    return rv_wfi_done(v->arch);
+}
+
+static void virt_save(struct machine *m, struct state_out *out)
+{
+    struct virt *virt = virt_of(m);
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        state_save(out, &rv_hart_state, &virt->harts[i].hart);
+        if (virt->has_sbi)
+            state_save(out, &sbi_hart_state, &virt->sbi.harts[i]);
+    }
+}
+
+static int virt_load(struct machine *m, struct state_in *in, struct error *err)
+{
+    struct virt *virt = virt_of(m);
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < m->vcpu_count; i++) {
+        struct rv_hart *h = &virt->harts[i].hart;
+        rc = state_load(in, &rv_hart_state, h, err);
+        if (!rc && virt->has_sbi)
+            rc = state_load(in, &sbi_hart_state, &virt->sbi.harts[i], err);
+        if (!rc)
+            hart_stimecmp_changed(h);
+    }
+    return rc;
+}
+
+static void virt_free(struct machine *m)
+{
+    struct virt *virt = virt_of(m);
+    for (unsigned i = m->device_count; i-- > 0;)
+        device_free(m->devices[i]);
+    sbi_fini(&virt->sbi);
+    virt_boot_close(virt);
+    addrspace_free(m->mem);
+    clock_fini(&m->clock);
+    free(m->vcpus);
+    free(virt->harts);
+    free(virt->fdt);
+    free((char *)(uintptr_t)virt->config.append);
+    free(virt);
+}
+
+static const struct machine_ops virt_ops = {
+    .name = "virt",
+    .reset = virt_reset,
+    .call = virt_call,
+    .requests = virt_requests,
+    .started = virt_started,
+    .has_work = virt_has_work,
+    .save = virt_save,
+    .load = virt_load,
+    .free = virt_free,
+};
+
+/* ---- construction ---- */
+
+static void virt_power(void *ctx, enum power_event what, unsigned code)
+{
+    const struct machine *m = ctx;
+    static const enum machine_power events[] = {
+        [POWER_OFF] = MACHINE_POWER_OFF,
+        [POWER_FAIL] = MACHINE_POWER_FAIL,
+        [POWER_RESET] = MACHINE_POWER_RESET,
+    };
+    m->power(m->power_ctx, events[what], code);
+}
+
+static int virt_harts(struct virt *virt, struct error *err)
+{
+    struct machine *m = &virt->m;
+    unsigned n = virt->config.cpus;
+    virt->harts = calloc(n, sizeof *virt->harts);
+    m->vcpus = calloc(n, sizeof *m->vcpus);
+    if (!virt->harts || !m->vcpus)
+        return error_set(err, ENOMEM, "out of memory for %u harts", n);
+    m->vcpu_count = n;
+    static const char letters[] = "imafdcsu";
+    uint64_t misa = UINT64_C(2) << 62;
+    for (unsigned i = 0; letters[i]; i++)
+        misa |= UINT64_C(1) << (letters[i] - 'a');
+    for (unsigned i = 0; i < n; i++) {
+        struct virt_hart *vh = &virt->harts[i];
+        struct vcpu *v = &m->vcpus[i];
+        vcpu_init(v, i, m->mem, &m->clock);
+        v->arch = &vh->hart;
+        vh->vcpu = v;
+        vh->machine = m;
+        clock_timer_init(&vh->timer, hart_timer_fired, vh);
+        vh->hart.hartid = i;
+        vh->hart.misa = misa;
+        vh->hart.exts = rv_exts_closure(RV_EXTS_DEFAULT);
+        vh->hart.satp_max = (uint8_t)(RV_SATP_SV39 + (virt->config.address_bits - 39) / 9);
+        vh->hart.sbi = virt->has_sbi;
+        vh->hart.irq_lines = &v->irq_lines;
+        vh->hart.env = (struct rv_hart_env){
+            .time = hart_time, .stimecmp_changed = hart_stimecmp_changed, .ctx = v};
+    }
+    return 0;
+}
+
+/* Takes ownership of dev; NULL is the error of the constructor that made it. */
+static int virt_add(struct virt *virt, struct device *dev, gpa_t base, uint64_t size,
+                    const struct mmio_ops *ops, struct error *err)
+{
+    struct machine *m = &virt->m;
+    if (!dev)
+        return -err->code;
+    m->devices[m->device_count++] = dev;
+    return addrspace_add_mmio(m->mem, base, size, ops, dev, err);
+}
+
+static int virt_irqchips(struct virt *virt, struct device **plic, struct error *err)
+{
+    struct machine *m = &virt->m;
+    struct irq_line external[2 * VIRT_MAX_CPUS], msip[VIRT_MAX_CPUS], mtip[VIRT_MAX_CPUS];
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        external[(size_t)2 * i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MEI);
+        external[(size_t)2 * i + 1] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_SEI);
+        msip[i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MSI);
+        mtip[i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MTI);
+    }
+    *plic = plic_new(m->vcpu_count, external, err);
+    int rc = virt_add(virt, *plic, VIRT_PLIC, PLIC_SIZE, &plic_mmio, err);
+    if (rc || virt->has_sbi)
+        return rc;
+    virt->aclint = aclint_new(&m->clock, m->vcpu_count, msip, mtip, err);
+    return virt_add(virt, virt->aclint, VIRT_CLINT, ACLINT_SIZE, &aclint_mmio, err);
+}
+
+static uint64_t now_epoch_ns(void)
+{
+    struct timespec ts;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+/* Disks take the first slots, entropy the one after them, the rest is empty. */
+static int virt_virtio(struct virt *virt, struct device *plic, struct error *err)
+{
+    const struct virt_config *c = &virt->config;
+    const uint64_t seed = FIXED_SEED;
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < VIRT_VIRTIO_SLOTS; i++) {
+        struct irq_line irq = plic_input(plic, VIRT_IRQ_VIRTIO + i);
+        const struct mmio_ops *ops = &virtio_mmio;
+        struct device *dev;
+        char id[24];
+        if (i < c->disk_count) {
+            snprintf(id, sizeof id, "disk%u", i);
+            dev = virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, err);
+        } else if (i == c->disk_count) {
+            dev = virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
+        } else {
+            dev = virtio_mmio_empty_new(err);
+            ops = &virtio_mmio_empty;
+        }
+        rc = virt_add(virt, dev, VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SIZE, ops, err);
+    }
+    return rc;
+}
+
+static int virt_devices(struct virt *virt, struct error *err)
+{
+    const struct virt_config *c = &virt->config;
+    struct device *plic;
+    int rc = virt_irqchips(virt, &plic, err);
+    if (!rc)
+        rc = virt_add(virt, sifive_test_new(virt_power, &virt->m, err), VIRT_TEST, SIFIVE_TEST_SIZE,
+                      &sifive_test_mmio, err);
+    uint64_t epoch = c->deterministic ? FIXED_EPOCH_NS : now_epoch_ns();
+    if (!rc)
+        rc = virt_add(virt,
+                      goldfish_rtc_new(&virt->m.clock, epoch, plic_input(plic, VIRT_IRQ_RTC), err),
+                      VIRT_RTC, GOLDFISH_RTC_SIZE, &goldfish_rtc_mmio, err);
+    if (!rc)
+        rc = virt_add(virt, ns16550_new(c->console, plic_input(plic, VIRT_IRQ_UART), err),
+                      VIRT_UART, NS16550_SIZE, &ns16550_mmio, err);
+    return rc ? rc : virt_virtio(virt, plic, err);
+}
+
+static int virt_memory(struct virt *virt, struct error *err)
+{
+    uint64_t size = virt->config.memory;
+    virt->m.mem = addrspace_new(err);
+    if (!virt->m.mem)
+        return -ENOMEM;
+    int rc = addrspace_add_ram(virt->m.mem, VIRT_RAM, size, err);
+    if (!rc && !virt->has_sbi)
+        rc = addrspace_add_rom(virt->m.mem, VIRT_ROM, VIRT_ROM_SIZE, err);
+    return rc;
+}
+
+static int virt_check(const struct virt_config *c, struct error *err)
+{
+    if (c->cpus < 1 || c->cpus > VIRT_MAX_CPUS)
+        return error_set(err, EINVAL, "%u cpus: the machine takes 1 to %u", c->cpus, VIRT_MAX_CPUS);
+    if (c->memory < VIRT_MIN_MEMORY || c->memory % RV_PAGE)
+        return error_set(err, EINVAL,
+                         "memory of %llu bytes: give at least 2M, in whole pages of 4K",
+                         (unsigned long long)c->memory);
+    if (c->disk_count > VIRT_VIRTIO_SLOTS - 1)
+        return error_set(err, EINVAL, "%u disks: the machine takes up to %u", c->disk_count,
+                         VIRT_VIRTIO_SLOTS - 1);
+    if (c->address_bits != 39 && c->address_bits != 48 && c->address_bits != 57)
+        return error_set(err, EINVAL, "virtual addresses of %u bits: give 39, 48 or 57",
+                         c->address_bits);
+    return 0;
+}
+
+static int virt_build(struct virt *virt, struct error *err)
+{
+    int rc = virt_boot_open(virt, err);
+    if (!rc)
+        rc = virt_memory(virt, err);
+    if (!rc)
+        rc = virt_harts(virt, err);
+    if (!rc)
+        rc = virt_devices(virt, err);
+    if (!rc && virt->has_sbi)
+        rc = sbi_init(&virt->sbi, &virt->m, virt->config.console, err);
+    /* Twice: the addresses in the tree depend on its size, which does not depend on them. */
+    if (!rc)
+        rc = virt_fdt_build(virt, err);
+    if (!rc)
+        rc = virt_boot_place(virt, err);
+    if (!rc)
+        rc = virt_fdt_build(virt, err);
+    return rc;
+}
+
+struct machine *virt_new(const struct virt_config *config, struct error *err)
+{
+    if (virt_check(config, err))
+        return NULL;
+    struct virt *virt = calloc(1, sizeof *virt);
+    if (!virt) {
+        error_set(err, ENOMEM, "out of memory for a machine");
+        return NULL;
+    }
+    virt->config = *config;
+    virt->config.append = config->append ? strdup(config->append) : NULL;
+    virt->firmware.fd = virt->kernel.fd = virt->initrd.fd = -1;
+    virt->has_sbi = !config->firmware;
+    virt->m.ops = &virt_ops;
+    clock_init(&virt->m.clock, config->deterministic);
+    if (virt_build(virt, err)) {
+        virt_free(&virt->m);
+        return NULL;
+    }
+    return &virt->m;
+}
+
+const void *virt_device_tree(struct machine *m, size_t *size)
+{
+    const struct virt *virt = virt_of(m);
+    *size = virt->fdt_size;
+    return virt->fdt;
+}

@@ -1,0 +1,37 @@
+/*
+ * The riscv64 board `virt`: the layout of QEMU's board of that name, so that guests made for it
+ * run. Boots a kernel either with guise as the SBI firmware (no firmware given: harts start in
+ * S-mode) or with real M-mode firmware.
+ */
+#pragma once
+
+#include "block/block.h"
+#include "chr/chr.h"
+#include "machine/machine.h"
+
+#define VIRT_MAX_CPUS 64
+#define VIRT_VIRTIO_SLOTS 8
+#define VIRT_MIN_MEMORY (UINT64_C(2) << 20)
+
+struct virt_config {
+    unsigned cpus;
+    uint64_t memory;            /* bytes, a multiple of 4096 */
+    unsigned address_bits;      /* virtual addresses offered: 39, 48 or 57 */
+    bool deterministic;         /* virtual clock, seeded entropy, fixed date */
+    const char *kernel;         /* paths; kernel or firmware must be given */
+    const char *initrd;         /* or NULL */
+    const char *append;         /* kernel command line, or NULL */
+    const char *firmware;       /* or NULL */
+    struct chr *console;        /* the serial port's; not owned, outlives the machine */
+    struct block *const *disks; /* not owned, outlive the machine */
+    unsigned disk_count;        /* up to VIRT_VIRTIO_SLOTS - 1 */
+};
+
+/* NULL with *err. machine_free releases it. */
+struct machine *virt_new(const struct virt_config *config, struct error *err);
+
+/* The device tree the guest gets, in FDT format; valid as long as the machine. */
+const void *virt_device_tree(struct machine *m, size_t *size);
+
+/* Names of the enabled extensions, as the guest's device tree has them; for `guise help`. */
+void virt_isa_string(char *buf, size_t size);

@@ -1,0 +1,338 @@
+/*
+ * The device tree of the board `virt`. Bindings: devicetree-specification 0.4 and the kernel's
+ * Documentation/devicetree/bindings.
+ */
+#include "machine/virt_internal.h"
+
+#include "base/bits.h"
+#include "dev/plic.h"
+#include "dev/virtio/virtio_mmio.h"
+#include "isa/riscv64/ops.h"
+
+#include <errno.h>
+#include <libfdt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FDT_SIZE (64u << 10)
+
+/* Handles of nodes that others point to. */
+enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_CPU = 0x100, PHANDLE_INTC = 0x200 };
+
+/*
+ * Extensions without instructions of their own. Those that firmware has to switch on first are
+ * switched on by sbi mode and by reset.
+ */
+static const char *const other_extensions[] = {"zicntr",  "zihpm",   "sstc",  "svadu",
+                                               "svinval", "svnapot", "svpbmt"};
+
+/* Calls fn for each extension's name, single letters first. */
+static void each_extension(void (*fn)(void *ctx, const char *name), void *ctx)
+{
+    static const char letters[] = "imafdc";
+    for (unsigned i = 0; letters[i]; i++) {
+        char name[2] = {letters[i], 0};
+        if (rv_ext_find(name, 1) >= 0)
+            fn(ctx, name);
+    }
+    for (unsigned i = 0; i < RV_EXT_COUNT; i++)
+        if ((RV_EXTS_DEFAULT >> i & 1) && rv_ext_name(i)[1] && strcmp(rv_ext_name(i), "svinval"))
+            fn(ctx, rv_ext_name(i));
+    for (unsigned i = 0; i < ARRAY_SIZE(other_extensions); i++)
+        fn(ctx, other_extensions[i]);
+}
+
+struct names {
+    char *buf;
+    size_t size, len;
+};
+
+/* "rv64imafdc_zicsr_..." */
+static void isa_string_add(void *ctx, const char *name)
+{
+    struct names *n = ctx;
+    size_t room = n->size - n->len;
+    size_t got = (size_t)snprintf(n->buf + n->len, room, "%s%s", name[1] ? "_" : "", name);
+    n->len += got < room ? got : room - 1;
+}
+
+void virt_isa_string(char *buf, size_t size)
+{
+    struct names n = {buf, size, (size_t)snprintf(buf, size, "rv64")};
+    each_extension(isa_string_add, &n);
+}
+
+/* A list of strings, each with its zero byte. */
+static void isa_list_add(void *ctx, const char *name)
+{
+    struct names *n = ctx;
+    size_t len = strlen(name) + 1;
+    if (len > n->size - n->len)
+        return;
+    memcpy(n->buf + n->len, name, len);
+    n->len += len;
+}
+
+/* ---- writing, first error kept ---- */
+
+struct tree {
+    void *fdt;
+    int rc;
+};
+
+static void note(struct tree *t, int rc)
+{
+    if (!t->rc && rc < 0)
+        t->rc = rc;
+}
+
+static void begin(struct tree *t, const char *name)
+{
+    note(t, fdt_begin_node(t->fdt, name));
+}
+
+static void begin_at(struct tree *t, const char *name, uint64_t address)
+{
+    char full[64];
+    snprintf(full, sizeof full, "%s@%llx", name, (unsigned long long)address);
+    begin(t, full);
+}
+
+static void end(struct tree *t)
+{
+    note(t, fdt_end_node(t->fdt));
+}
+
+static void put_bytes(struct tree *t, const char *name, const void *data, size_t len)
+{
+    note(t, fdt_property(t->fdt, name, data, (int)(uint32_t)len));
+}
+
+static void put_string(struct tree *t, const char *name, const char *value)
+{
+    put_bytes(t, name, value, strlen(value) + 1);
+}
+
+static void put_u32(struct tree *t, const char *name, uint32_t value)
+{
+    note(t, fdt_property_u32(t->fdt, name, value));
+}
+
+static void put_u64(struct tree *t, const char *name, uint64_t value)
+{
+    note(t, fdt_property_u64(t->fdt, name, value));
+}
+
+static void put_empty(struct tree *t, const char *name)
+{
+    put_bytes(t, name, NULL, 0);
+}
+
+static void put_cells(struct tree *t, const char *name, const uint32_t *cells, size_t count)
+{
+    fdt32_t be[4 * VIRT_MAX_CPUS];
+    for (size_t i = 0; i < count; i++)
+        be[i] = cpu_to_fdt32(cells[i]);
+    put_bytes(t, name, be, count * sizeof be[0]);
+}
+
+static void put_reg(struct tree *t, uint64_t base, uint64_t size)
+{
+    const uint32_t cells[] = {(uint32_t)(base >> 32), (uint32_t)base, (uint32_t)(size >> 32),
+                              (uint32_t)size};
+    put_cells(t, "reg", cells, 4);
+}
+
+static void put_irq(struct tree *t, unsigned source)
+{
+    put_u32(t, "interrupt-parent", PHANDLE_PLIC);
+    put_u32(t, "interrupts", source);
+}
+
+/* ---- nodes ---- */
+
+static void put_chosen(struct tree *t, const struct virt *virt)
+{
+    begin(t, "chosen");
+    put_string(t, "bootargs", virt->config.append ? virt->config.append : "");
+    put_string(t, "stdout-path", "/soc/serial@10000000");
+    if (virt->initrd.fd >= 0) {
+        put_u64(t, "linux,initrd-start", virt->layout.initrd);
+        put_u64(t, "linux,initrd-end", virt->layout.initrd + virt->initrd.file_size);
+    }
+    end(t);
+}
+
+static void put_cpu(struct tree *t, const struct virt *virt, unsigned i)
+{
+    static const char *const mmu[] = {"riscv,sv39", "riscv,sv48", "riscv,sv57"};
+    char isa[1024], list[1024];
+    struct names n = {list, sizeof list, 0};
+    virt_isa_string(isa, sizeof isa);
+    each_extension(isa_list_add, &n);
+
+    begin_at(t, "cpu", i);
+    put_string(t, "device_type", "cpu");
+    put_u32(t, "reg", i);
+    put_string(t, "status", "okay");
+    put_string(t, "compatible", "riscv");
+    put_string(t, "riscv,isa", isa);
+    put_string(t, "riscv,isa-base", "rv64i");
+    put_bytes(t, "riscv,isa-extensions", list, n.len);
+    put_string(t, "mmu-type", mmu[virt->harts[i].hart.satp_max - RV_SATP_SV39]);
+    put_u32(t, "riscv,cbom-block-size", RV_CBO_BLOCK);
+    put_u32(t, "riscv,cbop-block-size", RV_CBO_BLOCK);
+    put_u32(t, "riscv,cboz-block-size", RV_CBO_BLOCK);
+    put_u32(t, "phandle", PHANDLE_CPU + i);
+    begin(t, "interrupt-controller");
+    put_u32(t, "#interrupt-cells", 1);
+    put_empty(t, "interrupt-controller");
+    put_string(t, "compatible", "riscv,cpu-intc");
+    put_u32(t, "phandle", PHANDLE_INTC + i);
+    end(t);
+    end(t);
+}
+
+static void put_cpus(struct tree *t, const struct virt *virt)
+{
+    begin(t, "cpus");
+    put_u32(t, "#address-cells", 1);
+    put_u32(t, "#size-cells", 0);
+    put_u32(t, "timebase-frequency", VIRT_TIMEBASE);
+    for (unsigned i = 0; i < virt->config.cpus; i++)
+        put_cpu(t, virt, i);
+    begin(t, "cpu-map");
+    begin(t, "cluster0");
+    for (unsigned i = 0; i < virt->config.cpus; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "core%u", i);
+        begin(t, name);
+        put_u32(t, "cpu", PHANDLE_CPU + i);
+        end(t);
+    }
+    end(t);
+    end(t);
+    end(t);
+}
+
+/* Pairs of (hart's interrupt controller, interrupt). */
+static void put_hart_irqs(struct tree *t, const struct virt *virt, unsigned first, unsigned second)
+{
+    uint32_t cells[4 * VIRT_MAX_CPUS];
+    for (unsigned i = 0; i < virt->config.cpus; i++) {
+        uint32_t *c = &cells[(size_t)4 * i];
+        c[0] = c[2] = PHANDLE_INTC + i;
+        c[1] = first;
+        c[3] = second;
+    }
+    put_cells(t, "interrupts-extended", cells, (size_t)4 * virt->config.cpus);
+}
+
+static void put_irqchips(struct tree *t, const struct virt *virt)
+{
+    if (!virt->has_sbi) {
+        begin_at(t, "clint", VIRT_CLINT);
+        put_bytes(t, "compatible", "sifive,clint0\0riscv,clint0", 27);
+        put_reg(t, VIRT_CLINT, 0x10000);
+        put_hart_irqs(t, virt, RV_IRQ_MSI, RV_IRQ_MTI);
+        end(t);
+    }
+    begin_at(t, "plic", VIRT_PLIC);
+    put_bytes(t, "compatible", "sifive,plic-1.0.0\0riscv,plic0", 30);
+    put_reg(t, VIRT_PLIC, PLIC_SIZE);
+    put_u32(t, "#interrupt-cells", 1);
+    put_u32(t, "#address-cells", 0);
+    put_empty(t, "interrupt-controller");
+    put_u32(t, "riscv,ndev", PLIC_SOURCES - 1);
+    /* Without firmware the machine context is nobody's: -1 (riscv,plic binding). */
+    put_hart_irqs(t, virt, virt->has_sbi ? UINT32_MAX : RV_IRQ_MEI, RV_IRQ_SEI);
+    put_u32(t, "phandle", PHANDLE_PLIC);
+    end(t);
+}
+
+static void put_power(struct tree *t, const char *name, uint32_t value)
+{
+    begin(t, name);
+    put_string(t, "compatible", name[0] == 'p' ? "syscon-poweroff" : "syscon-reboot");
+    put_u32(t, "regmap", PHANDLE_TEST);
+    put_u32(t, "offset", 0);
+    put_u32(t, "value", value);
+    end(t);
+}
+
+static void put_soc(struct tree *t, const struct virt *virt)
+{
+    begin(t, "soc");
+    put_string(t, "compatible", "simple-bus");
+    put_u32(t, "#address-cells", 2);
+    put_u32(t, "#size-cells", 2);
+    put_empty(t, "ranges");
+    put_irqchips(t, virt);
+
+    begin_at(t, "test", VIRT_TEST);
+    put_bytes(t, "compatible", "sifive,test1\0sifive,test0\0syscon", 33);
+    put_reg(t, VIRT_TEST, 0x1000);
+    put_u32(t, "phandle", PHANDLE_TEST);
+    end(t);
+
+    begin_at(t, "rtc", VIRT_RTC);
+    put_string(t, "compatible", "google,goldfish-rtc");
+    put_reg(t, VIRT_RTC, 0x1000);
+    put_irq(t, VIRT_IRQ_RTC);
+    end(t);
+
+    begin_at(t, "serial", VIRT_UART);
+    put_string(t, "compatible", "ns16550a");
+    put_reg(t, VIRT_UART, 0x100);
+    put_u32(t, "clock-frequency", 3686400);
+    put_irq(t, VIRT_IRQ_UART);
+    end(t);
+
+    for (unsigned i = 0; i < VIRT_VIRTIO_SLOTS; i++) {
+        uint64_t base = VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE;
+        begin_at(t, "virtio_mmio", base);
+        put_string(t, "compatible", "virtio,mmio");
+        put_reg(t, base, VIRTIO_MMIO_SIZE);
+        put_irq(t, VIRT_IRQ_VIRTIO + i);
+        end(t);
+    }
+    end(t);
+
+    put_power(t, "poweroff", 0x5555);
+    put_power(t, "reboot", 0x7777);
+}
+
+static void put_root(struct tree *t, const struct virt *virt)
+{
+    begin(t, "");
+    put_u32(t, "#address-cells", 2);
+    put_u32(t, "#size-cells", 2);
+    put_string(t, "compatible", "riscv-virtio");
+    put_string(t, "model", "riscv-virtio,guise");
+    put_chosen(t, virt);
+    begin_at(t, "memory", VIRT_RAM);
+    put_string(t, "device_type", "memory");
+    put_reg(t, VIRT_RAM, virt->config.memory);
+    end(t);
+    put_cpus(t, virt);
+    put_soc(t, virt);
+    end(t);
+}
+
+int virt_fdt_build(struct virt *virt, struct error *err)
+{
+    size_t size = FDT_SIZE + (size_t)virt->config.cpus * 2048;
+    if (!virt->fdt)
+        virt->fdt = malloc(size);
+    if (!virt->fdt)
+        return error_set(err, ENOMEM, "out of memory for the device tree");
+    struct tree t = {.fdt = virt->fdt};
+    note(&t, fdt_create(t.fdt, (int)size));
+    note(&t, fdt_finish_reservemap(t.fdt));
+    put_root(&t, virt);
+    note(&t, fdt_finish(t.fdt));
+    if (t.rc)
+        return error_set(err, ENOSPC, "cannot build the device tree: %s", fdt_strerror(t.rc));
+    virt->fdt_size = fdt_totalsize(virt->fdt);
+    return 0;
+}

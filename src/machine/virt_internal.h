@@ -1,0 +1,60 @@
+/* What the files of the board `virt` share. */
+#pragma once
+
+#include "isa/riscv64/hart.h"
+#include "machine/image.h"
+#include "machine/sbi.h"
+#include "machine/virt.h"
+
+/* Memory map. */
+#define VIRT_TEST 0x100000u
+#define VIRT_RTC 0x101000u
+#define VIRT_ROM 0x1000u
+#define VIRT_ROM_SIZE 0xf000u
+#define VIRT_CLINT 0x2000000u
+#define VIRT_PLIC 0xc000000u
+#define VIRT_UART 0x10000000u
+#define VIRT_VIRTIO 0x10001000u
+#define VIRT_RAM UINT64_C(0x80000000)
+
+/* PLIC sources. */
+enum { VIRT_IRQ_VIRTIO = 1, VIRT_IRQ_UART = 10, VIRT_IRQ_RTC = 11 };
+
+#define VIRT_TIMEBASE 10000000u /* Hz; one tick is 100 ns */
+#define VIRT_NS_PER_TICK 100u
+
+/* Where the boot images go (virt_boot.c). */
+struct virt_layout {
+    gpa_t firmware, kernel, initrd, fdt;
+};
+
+struct virt_hart {
+    struct rv_hart hart;
+    struct clock_timer timer; /* stimecmp */
+    struct machine *machine;
+    struct vcpu *vcpu;
+};
+
+struct virt {
+    struct machine m;
+    struct virt_config config; /* strings are copied */
+    struct virt_hart *harts;
+    struct sbi sbi; /* used when there is no firmware */
+    bool has_sbi;
+    struct device *aclint;
+    struct image kernel, initrd, firmware; /* fd -1 when not given */
+    struct virt_layout layout;
+    void *fdt;
+    size_t fdt_size;
+};
+
+/* Makes virt->fdt; initrd and kernel command line go into /chosen. */
+int virt_fdt_build(struct virt *virt, struct error *err);
+
+/* Opens the images, decides where they go; the device tree comes after. */
+int virt_boot_open(struct virt *virt, struct error *err);
+/* Decides where device tree and initrd go, once the tree's size is known. */
+int virt_boot_place(struct virt *virt, struct error *err);
+/* Loads everything into memory and sets the harts' first registers. */
+int virt_boot_load(struct virt *virt, struct error *err);
+void virt_boot_close(struct virt *virt);
