@@ -1,0 +1,246 @@
+/*
+ * The threads that run vCPUs.
+ *
+ * Normally each vCPU has a thread, and the event loop's thread fires the machine's timers. In
+ * deterministic mode one thread runs all vCPUs in turn, each for the same slice of guest time;
+ * timers fire between slices. Slices end at multiples of SLICE_NS or at a timer's deadline, so
+ * where a run is interrupted has no influence on what the guest sees.
+ *
+ * Parking: threads run while vm->state is RUN_RUNNING. To look at or change the machine, the loop's
+ * thread pauses it: every thread leaves its engine and waits, and what it owns is the loop's.
+ */
+#include "vmm/vm_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SLICE_NS 10000u
+#define IDLE_POLL_NS 2000000u /* deterministic, nothing to do: how often to look for input */
+
+struct vcpu_thread {
+    struct vm *vm;
+    unsigned index;
+};
+
+/* ---- parking ---- */
+
+/* With vm->lock held. Waits while paused; false when the machine ends. */
+static bool park(struct vm *vm)
+{
+    if (vm->state == RUN_PAUSED) {
+        vm->running--;
+        pthread_cond_broadcast(&vm->changed);
+        while (vm->state == RUN_PAUSED)
+            pthread_cond_wait(&vm->changed, &vm->lock);
+        vm->running++;
+    }
+    return vm->state == RUN_RUNNING;
+}
+
+static bool may_run(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    bool run = park(vm);
+    pthread_mutex_unlock(&vm->lock);
+    return run;
+}
+
+static void set_state(struct vm *vm, enum run_state state)
+{
+    pthread_mutex_lock(&vm->lock);
+    if (vm->state != RUN_ENDING)
+        vm->state = state;
+    pthread_cond_broadcast(&vm->changed);
+    pthread_mutex_unlock(&vm->lock);
+    for (unsigned i = 0; i < vm->machine->vcpu_count; i++)
+        vcpu_request(&vm->machine->vcpus[i], VCPU_REQ_STOP);
+}
+
+void vm_pause(struct vm *vm)
+{
+    set_state(vm, RUN_PAUSED);
+    pthread_mutex_lock(&vm->lock);
+    while (vm->running)
+        pthread_cond_wait(&vm->changed, &vm->lock);
+    pthread_mutex_unlock(&vm->lock);
+    clock_stop(&vm->machine->clock);
+}
+
+void vm_resume(struct vm *vm)
+{
+    clock_start(&vm->machine->clock);
+    clock_run(&vm->machine->clock);
+    set_state(vm, RUN_RUNNING);
+}
+
+/* ---- one vCPU ---- */
+
+void vm_handle_exit(struct vm *vm, struct vcpu *v, enum vcpu_exit exit)
+{
+    struct machine *m = vm->machine;
+    switch (exit) {
+    case VCPU_EXIT_LIMIT:
+    case VCPU_EXIT_KICK:
+        break;
+    case VCPU_EXIT_WAIT:
+        v->waiting = true;
+        break;
+    case VCPU_EXIT_CALL:
+        m->ops->call(m, v);
+        break;
+    case VCPU_EXIT_DEBUG:
+        vm_debug_stop(vm, v);
+        break;
+    }
+}
+
+/* Carries out requests. True if the vCPU can run guest code now. */
+static bool prepare(struct vm *vm, struct vcpu *v)
+{
+    struct machine *m = vm->machine;
+    m->ops->requests(m, v, vcpu_take_requests(v));
+    if (!m->ops->started(m, v))
+        return false;
+    if (v->waiting && m->ops->has_work(m, v))
+        v->waiting = false;
+    return !v->waiting;
+}
+
+static void *vm_vcpu_thread(void *arg)
+{
+    struct vcpu_thread *t = arg;
+    struct vm *vm = t->vm;
+    struct vcpu *v = &vm->machine->vcpus[t->index];
+    free(t);
+    while (may_run(vm)) {
+        uint32_t seen = atomic_load(&v->wake);
+        atomic_store(&v->in_guest, true);
+        if (atomic_load(&v->requests) & VCPU_REQ_STOP) {
+            atomic_fetch_and(&v->requests, ~(uint32_t)VCPU_REQ_STOP);
+            atomic_store(&v->in_guest, false);
+            continue;
+        }
+        if (!prepare(vm, v)) {
+            atomic_store(&v->in_guest, false);
+            vcpu_wait(v, seen, CLOCK_NEVER);
+            continue;
+        }
+        enum vcpu_exit exit = v->engine->run(v, UINT64_MAX);
+        atomic_store(&v->in_guest, false);
+        vm_handle_exit(vm, v, exit);
+    }
+    pthread_mutex_lock(&vm->lock);
+    vm->running--;
+    pthread_cond_broadcast(&vm->changed);
+    pthread_mutex_unlock(&vm->lock);
+    return NULL;
+}
+
+/* ---- deterministic ---- */
+
+/* Runs v up to `slice` instructions, as long as it has something to do. True if it had. */
+static bool run_slice(struct vm *vm, struct vcpu *v, uint64_t slice)
+{
+    const uint64_t *count = v->engine->icount(v);
+    uint64_t end = *count + slice;
+    bool active = false;
+    clock_slice_begin(&vm->machine->clock, count);
+    while (*count < end && prepare(vm, v) && vm->state == RUN_RUNNING) {
+        active = true;
+        vm_handle_exit(vm, v, v->engine->run(v, end - *count));
+    }
+    clock_slice_end(&vm->machine->clock);
+    return active;
+}
+
+/* Guest time at which the slice that starts now ends. */
+static uint64_t slice_end(struct vm *vm)
+{
+    uint64_t now = clock_ns(&vm->machine->clock);
+    uint64_t end = now - now % SLICE_NS + SLICE_NS;
+    uint64_t deadline = clock_deadline(&vm->machine->clock);
+    return deadline > now && deadline < end ? deadline : end;
+}
+
+static void *vm_deterministic_thread(void *arg)
+{
+    struct vm *vm = arg;
+    struct machine *m = vm->machine;
+    while (may_run(vm)) {
+        uint64_t now = clock_ns(&m->clock), end = slice_end(vm);
+        if (vm->config.run_for && now >= vm->config.run_for) {
+            vm_end(vm, VM_END_LIMIT, 0);
+            continue;
+        }
+        bool active = false;
+        uint32_t seen = atomic_load(&m->vcpus[0].wake);
+        for (unsigned i = 0; i < m->vcpu_count && vm->state == RUN_RUNNING; i++)
+            active |= run_slice(vm, &m->vcpus[i], end - now);
+        if (vm->state != RUN_RUNNING)
+            continue;
+        uint64_t deadline = clock_deadline(&m->clock);
+        if (!active && deadline != CLOCK_NEVER && deadline > end)
+            end = deadline;
+        if (!active && deadline == CLOCK_NEVER)
+            vcpu_wait(&m->vcpus[0], seen, IDLE_POLL_NS);
+        else
+            clock_advance(&m->clock, end);
+        clock_run(&m->clock);
+    }
+    pthread_mutex_lock(&vm->lock);
+    vm->running--;
+    pthread_cond_broadcast(&vm->changed);
+    pthread_mutex_unlock(&vm->lock);
+    return NULL;
+}
+
+/* ---- threads ---- */
+
+static int thread_start(struct vm *vm, pthread_t *thread, unsigned index)
+{
+    if (vm->config.deterministic)
+        return pthread_create(thread, NULL, vm_deterministic_thread, vm);
+    struct vcpu_thread *t = malloc(sizeof *t);
+    if (!t)
+        return ENOMEM;
+    *t = (struct vcpu_thread){vm, index};
+    int rc = pthread_create(thread, NULL, vm_vcpu_thread, t);
+    if (rc)
+        free(t);
+    return rc;
+}
+
+static unsigned thread_count(const struct vm *vm)
+{
+    return vm->config.deterministic ? 1 : vm->machine->vcpu_count;
+}
+
+static void threads_join(struct vm *vm, pthread_t *threads, unsigned count)
+{
+    set_state(vm, RUN_ENDING);
+    for (unsigned i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+}
+
+int vm_threads_start(struct vm *vm, pthread_t *threads, struct error *err)
+{
+    unsigned count = thread_count(vm);
+    vm->state = RUN_PAUSED;
+    for (unsigned i = 0; i < count; i++) {
+        pthread_mutex_lock(&vm->lock);
+        vm->running++;
+        pthread_mutex_unlock(&vm->lock);
+        int rc = thread_start(vm, &threads[i], i);
+        if (rc) {
+            vm->running--;
+            threads_join(vm, threads, i);
+            return error_set(err, rc, "cannot start a thread for cpu %u: the host has no more", i);
+        }
+    }
+    return 0;
+}
+
+void vm_threads_end(struct vm *vm, pthread_t *threads)
+{
+    threads_join(vm, threads, thread_count(vm));
+}

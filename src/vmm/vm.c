@@ -1,0 +1,345 @@
+#include "vmm/vm_internal.h"
+
+#include "base/bits.h"
+#include "engine/interp/interp.h"
+#include "machine/virt.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* The engines there are; "auto" is the first that attaches. */
+static const struct engine_ops *const engines[] = {&engine_interp};
+static const char *const engine_names[] = {"auto", "interp", NULL};
+
+const char *const *vm_engines(void)
+{
+    return engine_names;
+}
+
+void vm_config_init(struct vm_config *config)
+{
+    *config = (struct vm_config){
+        .engine = "auto",
+        .cpus = 1,
+        .memory = UINT64_C(256) << 20,
+        .address_bits = 39,
+        .console = "stdio",
+    };
+}
+
+/* ---- events that end or change the run ---- */
+
+/* Parks all vCPUs soon and lets the loop's thread look. */
+static void vm_attention(struct vm *vm)
+{
+    atomic_store(&vm->state, RUN_PAUSED);
+    for (unsigned i = 0; i < vm->machine->vcpu_count; i++)
+        vcpu_request(&vm->machine->vcpus[i], VCPU_REQ_STOP);
+    loop_job_post(vm->loop, &vm->event_job);
+}
+
+void vm_end(struct vm *vm, enum vm_end end, unsigned code)
+{
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->ended && vm->state != RUN_ENDING) {
+        vm->ended = true;
+        vm->result = (struct vm_result){end, code};
+        vm_attention(vm);
+    }
+    pthread_mutex_unlock(&vm->lock);
+}
+
+static void vm_power(void *ctx, enum machine_power event, unsigned code)
+{
+    struct vm *vm = ctx;
+    if (event != MACHINE_POWER_RESET) {
+        vm_end(vm, event == MACHINE_POWER_OFF ? VM_END_POWEROFF : VM_END_FAILURE, code);
+        return;
+    }
+    pthread_mutex_lock(&vm->lock);
+    vm->reset_pending = true;
+    if (vm->state != RUN_ENDING)
+        vm_attention(vm);
+    pthread_mutex_unlock(&vm->lock);
+}
+
+void vm_debug_stop(struct vm *vm, struct vcpu *v)
+{
+    pthread_mutex_lock(&vm->lock);
+    if (!vm->debug_stop && vm->state != RUN_ENDING) {
+        vm->debug_stop = true;
+        vm->debug_vcpu = v->index;
+        vm_attention(vm);
+    }
+    pthread_mutex_unlock(&vm->lock);
+}
+
+static void vm_reset(struct vm *vm)
+{
+    vm->reset_pending = false;
+    int rc = vm->machine->ops->reset(vm->machine, &vm->error);
+    if (rc) {
+        vm->ended = true;
+        vm->failed = rc;
+    }
+}
+
+/* On the loop's thread, after vm_attention. */
+static void vm_event(void *ctx)
+{
+    struct vm *vm = ctx;
+    vm_pause(vm);
+    if (vm->reset_pending && !vm->ended)
+        vm_reset(vm);
+    if (vm->ended) {
+        loop_stop(vm->loop);
+        return;
+    }
+    if (vm->debug_stop && vm_debug_stopped(vm))
+        return;
+    vm_resume(vm);
+}
+
+static void vm_quit_job(void *ctx)
+{
+    vm_end(ctx, VM_END_QUIT, 0);
+}
+
+void vm_quit(struct vm *vm)
+{
+    loop_job_post(vm->loop, &vm->quit_job);
+}
+
+static void vm_console_quit(void *ctx)
+{
+    vm_quit(ctx);
+}
+
+/* ---- time ---- */
+
+static void vm_clock_due(void *ctx)
+{
+    struct vm *vm = ctx;
+    clock_run(&vm->machine->clock);
+    vm_clock_changed(vm);
+}
+
+/*
+ * The machine's earliest deadline moved. A real clock's timers are fired by the loop; a virtual
+ * clock's between slices (run.c).
+ */
+void vm_clock_changed(void *ctx)
+{
+    struct vm *vm = ctx;
+    struct clock *c = &vm->machine->clock;
+    uint64_t deadline = clock_deadline(c);
+    if (c->is_virtual || !c->running || deadline == CLOCK_NEVER)
+        return;
+    uint64_t now = clock_ns(c);
+    loop_timer_set(vm->loop, &vm->clock_timer,
+                   loop_now_ns() + (deadline > now ? deadline - now : 0));
+}
+
+/* ---- construction ---- */
+
+static int vm_pick_engine(struct vm *vm, struct error *err)
+{
+    const char *name = vm->config.engine;
+    for (unsigned i = 0; i < ARRAY_SIZE(engines); i++)
+        if (!strcmp(name, "auto") || !strcmp(name, engines[i]->name)) {
+            vm->engine = engines[i];
+            return 0;
+        }
+    return error_set(err, EINVAL, "there is no engine '%s': give auto or interp", name);
+}
+
+static int vm_open_backends(struct vm *vm, struct error *err)
+{
+    const struct vm_config *c = &vm->config;
+    vm->loop = loop_new(err);
+    if (!vm->loop)
+        return -err->code;
+    for (unsigned i = 0; i < c->disk_count; i++) {
+        vm->disks[i] = block_open(c->disks[i].path, c->disks[i].readonly, err);
+        if (!vm->disks[i])
+            return -err->code;
+    }
+    return 0;
+}
+
+static int vm_build_machine(struct vm *vm, struct error *err)
+{
+    const struct vm_config *c = &vm->config;
+    const struct virt_config board = {
+        .cpus = c->cpus,
+        .memory = c->memory,
+        .address_bits = c->address_bits,
+        .deterministic = c->deterministic,
+        .kernel = c->kernel,
+        .initrd = c->initrd,
+        .append = c->append,
+        .firmware = c->firmware,
+        .console = vm->console,
+        .disks = vm->disks,
+        .disk_count = c->disk_count,
+    };
+    vm->machine = virt_new(&board, err);
+    if (!vm->machine)
+        return -err->code;
+    vm->machine->power = vm_power;
+    vm->machine->power_ctx = vm;
+    vm->machine->clock.changed = vm_clock_changed;
+    vm->machine->clock.changed_ctx = vm;
+    for (unsigned i = 0; i < vm->machine->vcpu_count; i++) {
+        struct vcpu *v = &vm->machine->vcpus[i];
+        v->engine = vm->engine;
+        int rc = vm->engine->attach(v, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int vm_check(const struct vm_config *c, struct error *err)
+{
+    if (c->disk_count > VM_MAX_DISKS)
+        return error_set(err, EINVAL, "%u disks: the machine takes up to %d", c->disk_count,
+                         VM_MAX_DISKS);
+    if (c->run_for && !c->deterministic)
+        return error_set(err, EINVAL, "a run of a given length needs the deterministic mode");
+    return 0;
+}
+
+static int vm_build(struct vm *vm, struct error *err)
+{
+    int rc = vm_check(&vm->config, err);
+    if (!rc)
+        rc = vm_pick_engine(vm, err);
+    if (!rc)
+        rc = vm_open_backends(vm, err);
+    /* The console comes last but for the machine: from then on the terminal is raw. */
+    if (!rc) {
+        vm->console = chr_open(vm->config.console, vm->loop, err);
+        rc = vm->console ? 0 : -err->code;
+    }
+    if (!rc)
+        rc = vm_build_machine(vm, err);
+    if (!rc)
+        rc = vm->machine->ops->reset(vm->machine, err);
+    if (!rc && vm->config.load)
+        rc = vm_load(vm, vm->config.load, err);
+    if (!rc && vm->config.gdb)
+        rc = vm_debug_open(vm, err);
+    if (!rc)
+        chr_set_quit(vm->console, vm_console_quit, vm);
+    return rc;
+}
+
+struct vm *vm_new(const struct vm_config *config, struct error *err)
+{
+    struct vm *vm = calloc(1, sizeof *vm);
+    if (!vm) {
+        error_set(err, ENOMEM, "out of memory for a machine");
+        return NULL;
+    }
+    vm->config = *config;
+    pthread_mutex_init(&vm->lock, NULL);
+    pthread_cond_init(&vm->changed, NULL);
+    loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
+    loop_job_init(&vm->event_job, vm_event, vm);
+    loop_job_init(&vm->quit_job, vm_quit_job, vm);
+    struct error local;
+    if (vm_build(vm, err ? err : &local)) {
+        vm_free(vm);
+        return NULL;
+    }
+    return vm;
+}
+
+void vm_free(struct vm *vm)
+{
+    if (!vm)
+        return;
+    vm_debug_close(vm);
+    if (vm->machine) {
+        for (unsigned i = 0; i < vm->machine->vcpu_count; i++)
+            if (vm->machine->vcpus[i].engine)
+                vm->machine->vcpus[i].engine->detach(&vm->machine->vcpus[i]);
+        vm->machine->ops->free(vm->machine);
+    }
+    chr_free(vm->console);
+    for (unsigned i = 0; i < VM_MAX_DISKS; i++)
+        block_free(vm->disks[i]);
+    loop_free(vm->loop);
+    pthread_cond_destroy(&vm->changed);
+    pthread_mutex_destroy(&vm->lock);
+    free(vm);
+}
+
+/* ---- running ---- */
+
+int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
+{
+    pthread_t threads[64];
+    vm->ended = false;
+    vm->failed = 0;
+    int rc = vm_threads_start(vm, threads, err);
+    if (rc)
+        return rc;
+    uint64_t start = loop_now_ns();
+    if (!vm_debug_wait(vm))
+        vm_resume(vm);
+    loop_run(vm->loop);
+    vm_threads_end(vm, threads);
+    clock_stop(&vm->machine->clock);
+    loop_timer_cancel(vm->loop, &vm->clock_timer);
+    vm->host_ns += loop_now_ns() - start;
+    *result = vm->result;
+    if (vm->failed)
+        *err = vm->error;
+    return vm->failed;
+}
+
+/* ---- asking ---- */
+
+static uint64_t resident_kib(void)
+{
+    uint64_t pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%*u %lu", &pages) != 1)
+            pages = 0;
+        fclose(f);
+    }
+    return pages * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
+}
+
+void vm_stats(struct vm *vm, struct vm_stats *out)
+{
+    *out = (struct vm_stats){
+        .guest_ns = clock_ns(&vm->machine->clock),
+        .host_ns = vm->host_ns,
+        .resident_kib = resident_kib(),
+    };
+    for (unsigned i = 0; i < vm->machine->vcpu_count; i++) {
+        struct engine_stats s;
+        vm->engine->stats(&vm->machine->vcpus[i], &s);
+        out->instructions += s.instructions;
+        out->decoded += s.decoded;
+        out->code_pages += s.code_pages;
+        out->tlb_misses += s.tlb_misses;
+        out->traps += s.traps;
+    }
+}
+
+const void *vm_device_tree(struct vm *vm, size_t *size)
+{
+    return virt_device_tree(vm->machine, size);
+}
+
+const char *vm_console_path(const struct vm *vm)
+{
+    return chr_path(vm->console);
+}

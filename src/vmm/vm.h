@@ -1,0 +1,87 @@
+/*
+ * Virtual machines, for programs that embed guise: make one from a description, run it, stop it,
+ * save and load it. The struct is opaque.
+ *
+ * Threads: vm_new, vm_run and vm_free are called by one thread; vm_run is its event loop until the
+ * machine ends. vm_quit may be called from any thread. Signals: none are used or blocked.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VM_MAX_DISKS 7
+
+struct vm;
+
+struct vm_disk {
+    const char *path;
+    bool readonly;
+};
+
+struct vm_config {
+    const char *engine;                              /* "auto" or a name from vm_engines */
+    unsigned cpus;                                   /* 1 to 64 */
+    uint64_t memory;                                 /* bytes */
+    unsigned address_bits;                           /* of guest virtual addresses: 39, 48 or 57 */
+    const char *kernel, *initrd, *append, *firmware; /* NULL: none */
+    struct vm_disk disks[VM_MAX_DISKS];
+    unsigned disk_count;
+    const char *console; /* as chr_open takes it: stdio, none, file:PATH, pty */
+    const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
+    bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
+    uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
+    const char *load;    /* start from this saved state instead of power-on; NULL: no */
+};
+
+/* Defaults: engine auto, 1 cpu, 256 MiB, 39 bits, console stdio. */
+void vm_config_init(struct vm_config *config);
+
+/* Makes everything that can fail: files are open and memory is there. NULL with *err. */
+struct vm *vm_new(const struct vm_config *config, struct error *err);
+void vm_free(struct vm *vm);
+
+enum vm_end {
+    VM_END_POWEROFF, /* the guest switched off */
+    VM_END_FAILURE,  /* the guest reported failure, with a code */
+    VM_END_QUIT,     /* vm_quit, or Ctrl-A x at the console */
+    VM_END_LIMIT,    /* run_for is over; vm_run may be called again */
+};
+
+struct vm_result {
+    enum vm_end end;
+    unsigned code; /* VM_END_FAILURE: what the guest gave */
+};
+
+/* Runs until the machine ends. A guest's reset starts it again. 0 or -errno with *err. */
+int vm_run(struct vm *vm, struct vm_result *result, struct error *err);
+
+/* Ends vm_run soon. Any thread, and signal handlers. */
+void vm_quit(struct vm *vm);
+
+/* Writes the whole state; the machine must not be running. The file appears complete or not at all.
+ */
+int vm_save(struct vm *vm, const char *path, struct error *err);
+
+/* Hash over all declared state and memory; the machine must not be running. */
+uint64_t vm_hash(struct vm *vm);
+
+struct vm_stats {
+    uint64_t instructions, decoded, code_pages, tlb_misses, traps;
+    uint64_t guest_ns, host_ns; /* time that vm_run took, on the guest's and the host's clock */
+    uint64_t resident_kib;      /* of this process */
+};
+
+void vm_stats(struct vm *vm, struct vm_stats *out);
+
+/* Device tree in FDT format, valid until vm_free. */
+const void *vm_device_tree(struct vm *vm, size_t *size);
+
+/* Path of the pty or file behind the console, or NULL. */
+const char *vm_console_path(const struct vm *vm);
+
+/* Names of the engines, NULL at the end. */
+const char *const *vm_engines(void);
