@@ -1,0 +1,236 @@
+#include "chr/terminal.h"
+#include "cli/options.h"
+#include "cli/verbs.h"
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct run_settings {
+    struct vm_config vm;
+    bool stats;
+    const char *dump_dtb;
+    const char *save;
+    char *disk_paths[VM_MAX_DISKS]; /* without what follows the comma */
+};
+
+/* ---- options ---- */
+
+#define SET_STRING(name, member)                                           \
+    static int set_##name(void *ctx, const char *value, struct error *err) \
+    {                                                                      \
+        (void)err;                                                         \
+        ((struct run_settings *)ctx)->member = value;                      \
+        return 0;                                                          \
+    }
+
+#define SET_SWITCH(name, member)                                           \
+    static int set_##name(void *ctx, const char *value, struct error *err) \
+    {                                                                      \
+        (void)value;                                                       \
+        (void)err;                                                         \
+        ((struct run_settings *)ctx)->member = true;                       \
+        return 0;                                                          \
+    }
+
+SET_STRING(engine, vm.engine)
+SET_STRING(kernel, vm.kernel)
+SET_STRING(initrd, vm.initrd)
+SET_STRING(append, vm.append)
+SET_STRING(firmware, vm.firmware)
+SET_STRING(console, vm.console)
+SET_STRING(gdb, vm.gdb)
+SET_STRING(load, vm.load)
+SET_STRING(save, save)
+SET_STRING(dump_dtb, dump_dtb)
+SET_SWITCH(deterministic, vm.deterministic)
+SET_SWITCH(stats, stats)
+
+static int set_cpus(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    uint64_t n;
+    if (parse_number(value, 1, 64, &n, err))
+        return error_prefix(err, "--cpus");
+    s->vm.cpus = (unsigned)n;
+    return 0;
+}
+
+static int set_memory(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    return parse_size(value, &s->vm.memory, err) ? error_prefix(err, "--memory") : 0;
+}
+
+static int set_run_for(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    return parse_number(value, 1, INT64_MAX, &s->vm.run_for, err) ? error_prefix(err, "--run-for")
+                                                                  : 0;
+}
+
+static int set_mmu(void *ctx, const char *value, struct error *err)
+{
+    static const struct {
+        const char *name;
+        unsigned bits;
+    } modes[] = {{"sv39", 39}, {"sv48", 48}, {"sv57", 57}};
+    for (unsigned i = 0; i < sizeof modes / sizeof modes[0]; i++)
+        if (!strcmp(value, modes[i].name)) {
+            ((struct run_settings *)ctx)->vm.address_bits = modes[i].bits;
+            return 0;
+        }
+    return error_set(err, EINVAL, "--mmu: '%s' is none of sv39, sv48, sv57", value);
+}
+
+static int set_disk(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    if (s->vm.disk_count == VM_MAX_DISKS)
+        return error_set(err, EINVAL, "--disk: the machine takes up to %d", VM_MAX_DISKS);
+    char *path = strdup(value);
+    if (!path)
+        return error_set(err, ENOMEM, "out of memory for --disk %s", value);
+    s->disk_paths[s->vm.disk_count] = path;
+    struct vm_disk *disk = &s->vm.disks[s->vm.disk_count++];
+    char *comma = strrchr(path, ',');
+    if (comma && !strcmp(comma, ",readonly")) {
+        *comma = 0;
+        disk->readonly = true;
+    }
+    disk->path = path;
+    return *path ? 0 : error_set(err, EINVAL, "--disk needs a file");
+}
+
+static const struct option run_options[] = {
+    {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel},
+    {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd},
+    {"append", "TEXT", "the kernel's command line", set_append},
+    {"firmware", "FILE",
+     "M-mode firmware (OpenSBI, U-Boot, a bare program) for the start of memory; without it guise "
+     "answers SBI calls itself",
+     set_firmware},
+    {"cpus", "N", "harts, 1 to 64 (default 1)", set_cpus},
+    {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory},
+    {"disk", "FILE[,readonly]", "raw disk image as a virtio disk; up to 7 times", set_disk},
+    {"console", "SPEC",
+     "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), none, file:PATH, pty",
+     set_console},
+    {"engine", "NAME", "how guest code runs: auto (default) or interp", set_engine},
+    {"mmu", "MODE", "largest virtual addresses offered: sv39 (default), sv48, sv57", set_mmu},
+    {"gdb", "PORT|unix:PATH", "wait for a debugger at a local TCP port or socket", set_gdb},
+    {"deterministic", NULL,
+     "guest time counts instructions, entropy and date are fixed: runs repeat exactly",
+     set_deterministic},
+    {"run-for", "NS", "with --deterministic: stop when guest time has come to so many nanoseconds",
+     set_run_for},
+    {"save", "FILE", "write the machine's state at the end of --run-for", set_save},
+    {"load", "FILE", "start from saved state; give the other options as they were then", set_load},
+    {"stats", NULL, "print what was done, and a hash of the final state, at the end", set_stats},
+    {"dump-dtb", "FILE", "write the device tree and do not run", set_dump_dtb},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void run_help(FILE *out)
+{
+    fputs("\noptions:\n", out);
+    options_help(run_options, out);
+}
+
+/* ---- the verb ---- */
+
+static int dump_dtb(struct vm *vm, const char *path, struct error *err)
+{
+    size_t size;
+    const void *dtb = vm_device_tree(vm, &size);
+    FILE *f = fopen(path, "wbe");
+    if (!f)
+        return error_set(err, errno, "%s: cannot be written: %s", path, strerror(errno));
+    bool ok = fwrite(dtb, 1, size, f) == size;
+    ok &= !fclose(f);
+    return ok ? 0 : error_set(err, EIO, "%s: cannot be written", path);
+}
+
+static void print_stats(struct vm *vm)
+{
+    struct vm_stats s;
+    vm_stats(vm, &s);
+    double seconds = (double)s.host_ns / 1e9;
+    fprintf(stderr,
+            "instructions  %llu (%.1f million/s)\n"
+            "traps         %llu\n"
+            "tlb misses    %llu\n"
+            "decoded       %llu instructions, %llu pages\n"
+            "guest time    %.6f s\n"
+            "host time     %.6f s\n"
+            "resident      %llu KiB\n"
+            "state hash    %016llx\n",
+            (unsigned long long)s.instructions,
+            seconds > 0 ? (double)s.instructions / seconds / 1e6 : 0, (unsigned long long)s.traps,
+            (unsigned long long)s.tlb_misses, (unsigned long long)s.decoded,
+            (unsigned long long)s.code_pages, (double)s.guest_ns / 1e9, seconds,
+            (unsigned long long)s.resident_kib, (unsigned long long)vm_hash(vm));
+}
+
+/* The code of a guest that failed: its own, but never a success. */
+static int guest_code(unsigned code)
+{
+    return code & 0xff ? (int)(code & 0xff) : 1;
+}
+
+static int run_machine(const struct run_settings *s, struct vm *vm, struct error *err)
+{
+    if (vm_console_path(vm) && !strcmp(s->vm.console, "pty"))
+        fprintf(stderr, "guise: the console is at %s\n", vm_console_path(vm));
+    struct vm_result result;
+    if (vm_run(vm, &result, err))
+        return EXIT_USAGE;
+    if (s->save && vm_save(vm, s->save, err))
+        return EXIT_USAGE;
+    if (s->stats)
+        print_stats(vm);
+    return result.end == VM_END_FAILURE ? guest_code(result.code) : 0;
+}
+
+static int run_settings(struct run_settings *s, struct error *err)
+{
+    if (s->save && !s->vm.run_for) {
+        error_set(err, EINVAL, "--save needs --run-for, which says when");
+        return EXIT_USAGE;
+    }
+    if (s->dump_dtb)
+        s->vm.console = "none";
+    struct vm *vm = vm_new(&s->vm, err);
+    if (!vm)
+        return EXIT_USAGE;
+    int code;
+    if (s->dump_dtb)
+        code = dump_dtb(vm, s->dump_dtb, err) ? EXIT_USAGE : 0;
+    else
+        code = run_machine(s, vm, err);
+    vm_free(vm);
+    return code;
+}
+
+static int run_run(int argc, char **argv)
+{
+    struct run_settings s = {0};
+    struct error err = {0};
+    vm_config_init(&s.vm);
+    terminal_catch_signals();
+    int code = EXIT_USAGE;
+    if (!options_parse(run_options, argc, argv, &s, NULL, &err))
+        code = run_settings(&s, &err);
+    for (unsigned i = 0; i < VM_MAX_DISKS; i++)
+        free(s.disk_paths[i]);
+    return err.code ? fail_usage(err.msg) : code;
+}
+
+const struct verb verb_run = {
+    .name = "run",
+    .usage = "run [OPTION]... --kernel FILE",
+    .summary = "run a virtual machine",
+    .run = run_run,
+    .help = run_help,
+};
