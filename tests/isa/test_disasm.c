@@ -28,6 +28,7 @@ static const struct {
     {"c.srli64", "c.srli\t", "likewise"},
     {"c.srai64", "c.srai\t", "likewise"},
     {"c.addi16sp", ".insn\t2, 0x6101", "the immediate 0 is reserved"},
+    {"unimp", "csrrw\tzero,cycle,zero", "a name of binutils for a word that always traps"},
     {"lpad", "auipc\tzero", "Zicfilp is not implemented: executed as what it is a case of"},
 };
 
