@@ -183,6 +183,8 @@ static int run_machine(const struct run_settings *s, struct vm *vm, struct error
 {
     if (vm_console_path(vm) && !strcmp(s->vm.console, "pty"))
         fprintf(stderr, "guise: the console is at %s\n", vm_console_path(vm));
+    if (vm_gdb_port(vm))
+        fprintf(stderr, "guise: waiting for a debugger at port %u of localhost\n", vm_gdb_port(vm));
     struct vm_result result;
     if (vm_run(vm, &result, err))
         return EXIT_USAGE;

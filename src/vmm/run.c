@@ -75,7 +75,7 @@ void vm_resume(struct vm *vm)
 
 /* ---- one vCPU ---- */
 
-void vm_handle_exit(struct vm *vm, struct vcpu *v, enum vcpu_exit exit)
+static void handle_exit(struct vm *vm, struct vcpu *v, enum vcpu_exit exit)
 {
     struct machine *m = vm->machine;
     switch (exit) {
@@ -103,7 +103,22 @@ static bool prepare(struct vm *vm, struct vcpu *v)
         return false;
     if (v->waiting && m->ops->has_work(m, v))
         v->waiting = false;
-    return !v->waiting;
+    return !v->waiting && vm_debug_limit(vm, v);
+}
+
+/* Lets v run up to `limit` instructions and handles why it stopped. */
+static void enter(struct vm *vm, struct vcpu *v, uint64_t limit)
+{
+    const uint64_t *count = v->engine->icount(v);
+    uint64_t before = *count, allowed = vm_debug_limit(vm, v);
+    enum vcpu_exit exit = v->engine->run(v, allowed < limit ? allowed : limit);
+    atomic_store(&v->in_guest, false);
+    handle_exit(vm, v, exit);
+    if (*count == before)
+        return;
+    v->debug.skip_breakpoint = false;
+    if (allowed == 1 && exit != VCPU_EXIT_DEBUG)
+        vm_debug_stop(vm, v);
 }
 
 static void *vm_vcpu_thread(void *arg)
@@ -125,9 +140,7 @@ static void *vm_vcpu_thread(void *arg)
             vcpu_wait(v, seen, CLOCK_NEVER);
             continue;
         }
-        enum vcpu_exit exit = v->engine->run(v, UINT64_MAX);
-        atomic_store(&v->in_guest, false);
-        vm_handle_exit(vm, v, exit);
+        enter(vm, v, UINT64_MAX);
     }
     pthread_mutex_lock(&vm->lock);
     vm->running--;
@@ -147,7 +160,7 @@ static bool run_slice(struct vm *vm, struct vcpu *v, uint64_t slice)
     clock_slice_begin(&vm->machine->clock, count);
     while (*count < end && prepare(vm, v) && vm->state == RUN_RUNNING) {
         active = true;
-        vm_handle_exit(vm, v, v->engine->run(v, end - *count));
+        enter(vm, v, end - *count);
     }
     clock_slice_end(&vm->machine->clock);
     return active;

@@ -3,6 +3,7 @@
 #include "base/bits.h"
 #include "engine/interp/interp.h"
 #include "machine/virt.h"
+#include "vmm/gdbstub.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -245,6 +246,7 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
         return NULL;
     }
     vm->config = *config;
+    memset(vm->debug_action, GDB_RUN, sizeof vm->debug_action);
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
@@ -296,6 +298,7 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     clock_stop(&vm->machine->clock);
     loop_timer_cancel(vm->loop, &vm->clock_timer);
     vm->host_ns += loop_now_ns() - start;
+    vm_debug_ended(vm);
     *result = vm->result;
     if (vm->failed)
         *err = vm->error;

@@ -83,5 +83,8 @@ const void *vm_device_tree(struct vm *vm, size_t *size);
 /* Path of the pty or file behind the console, or NULL. */
 const char *vm_console_path(const struct vm *vm);
 
+/* The port at which the debugger's server listens, 0 if there is none or it is a Unix socket. */
+unsigned vm_gdb_port(const struct vm *vm);
+
 /* Names of the engines, NULL at the end. */
 const char *const *vm_engines(void);

@@ -34,6 +34,7 @@ struct vm {
     bool ended;             /* result is set */
     bool debug_stop;        /* debug_vcpu has something for the debugger */
     unsigned debug_vcpu;
+    uint8_t debug_action[64]; /* enum gdb_action for each vCPU; changes while all are parked */
     struct vm_result result;
     int failed; /* vm_run's own failure, described in error */
     struct error error;
@@ -51,9 +52,6 @@ void vm_resume(struct vm *vm);
 int vm_threads_start(struct vm *vm, pthread_t *threads, struct error *err);
 void vm_threads_end(struct vm *vm, pthread_t *threads);
 
-/* Handles one engine exit; by the vCPU's owner. */
-void vm_handle_exit(struct vm *vm, struct vcpu *v, enum vcpu_exit exit);
-
 /* vm.c: the end, from any thread: the first result is kept, all vCPUs park, the loop stops. */
 void vm_end(struct vm *vm, enum vm_end end, unsigned code);
 /* A vCPU hit a breakpoint or watchpoint. Its thread. */
@@ -69,3 +67,7 @@ void vm_debug_close(struct vm *vm);
 /* True if the machine stays paused: until the debugger says go, or after a stop reported to it. */
 bool vm_debug_wait(struct vm *vm);
 bool vm_debug_stopped(struct vm *vm);
+/* Instructions that the debugger lets the vCPU run next: none, one, or UINT64_MAX. */
+uint64_t vm_debug_limit(const struct vm *vm, const struct vcpu *v);
+/* Tells the debugger that the machine has ended. */
+void vm_debug_ended(struct vm *vm);

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define AMO_DEFINE(name, U, S, expr)                                                   \
