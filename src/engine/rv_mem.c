@@ -148,11 +148,28 @@ static bool store_in_page(struct vcpu *v, uint64_t va, unsigned size, uint64_t v
     return true;
 }
 
+/*
+ * Host address for an access within a page that the TLB knows already: the inline look-up missed
+ * only because the address is not aligned.
+ */
+static void *misaligned_host(const struct rv_hart *h, uint64_t va, enum rv_access access)
+{
+    const struct rv_tlb_entry *e = &h->tlb[h->view][va / RV_PAGE % RV_TLB_SIZE];
+    uint64_t tag = access == RV_READ ? e->rtag : e->wtag;
+    return tag == align_down(va, RV_PAGE) ? (void *)(uintptr_t)(va + e->addend) : NULL;
+}
+
 bool rv_mem_load(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
                  struct rv_fault *fault)
 {
     bool ok;
     if (!crosses_page(va, size)) {
+        const void *host = misaligned_host(hart_of(v), va, RV_READ);
+        if (host) {
+            *value = 0;
+            memcpy(value, host, size);
+            return true;
+        }
         ok = load_in_page(v, va, size, value, fault);
     } else {
         unsigned first = (unsigned)(RV_PAGE - (va & (RV_PAGE - 1)));
@@ -177,6 +194,11 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
 {
     bool ok;
     if (!crosses_page(va, size)) {
+        void *host = misaligned_host(hart_of(v), va, RV_WRITE);
+        if (host) {
+            memcpy(host, &value, size);
+            return true;
+        }
         ok = store_in_page(v, va, size, value, fault);
     } else {
         /* Both pages must be writable before the first byte changes. */
