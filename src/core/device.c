@@ -36,8 +36,10 @@ int device_load(struct device *dev, struct state_in *in, struct error *err)
 {
     pthread_mutex_lock(&dev->lock);
     int rc = state_load(in, dev->ops->state, dev, err);
-    pthread_mutex_unlock(&dev->lock);
     if (rc)
+        dev->ops->reset(dev);
+    pthread_mutex_unlock(&dev->lock);
+    if (rc && err)
         error_prefix(err, "%s", dev->id);
     return rc;
 }

@@ -43,6 +43,7 @@ void device_fini(struct device *dev);
 /* The following take the device's lock. */
 void device_reset(struct device *dev);
 void device_save(struct device *dev, struct state_out *out);
+/* A load that fails leaves the device reset. */
 int device_load(struct device *dev, struct state_in *in, struct error *err);
 uint64_t device_hash(struct device *dev, uint64_t seed);
 
