@@ -22,8 +22,9 @@ struct goldfish_rtc {
     struct irq_line irq;
     struct clock_timer timer;
 
-    uint64_t offset; /* time of day minus guest time, modulo 2^64 */
-    uint64_t alarm;  /* time of day */
+    uint64_t offset;     /* time of day minus guest time, modulo 2^64 */
+    uint64_t alarm;      /* time of day */
+    uint32_t alarm_high; /* takes effect with a write of the low half */
     uint32_t time_high;
     uint8_t alarm_armed;
     uint8_t irq_pending;
@@ -93,7 +94,7 @@ static uint64_t goldfish_rtc_read(struct device *dev, uint64_t offset, unsigned 
     case REG_ALARM_LOW:
         return (uint32_t)r->alarm;
     case REG_ALARM_HIGH:
-        return r->alarm >> 32;
+        return r->alarm_high;
     case REG_IRQ_ENABLED:
         return r->irq_enabled;
     case REG_ALARM_STATUS:
@@ -122,12 +123,12 @@ static void goldfish_rtc_write(struct device *dev, uint64_t offset, unsigned siz
         goldfish_rtc_set_time(r, 32, value);
         break;
     case REG_ALARM_LOW:
-        r->alarm = bits_set(r->alarm, 0, 32, value);
+        r->alarm = (uint64_t)r->alarm_high << 32 | (uint32_t)value;
         r->alarm_armed = 1;
         goldfish_rtc_check_alarm(r);
         break;
     case REG_ALARM_HIGH:
-        r->alarm = bits_set(r->alarm, 32, 32, value);
+        r->alarm_high = (uint32_t)value;
         break;
     case REG_IRQ_ENABLED:
         r->irq_enabled = value & 1;
@@ -154,6 +155,7 @@ static void goldfish_rtc_reset(struct device *dev)
 {
     struct goldfish_rtc *r = goldfish_rtc_of(dev);
     r->alarm = 0;
+    r->alarm_high = 0;
     r->time_high = 0;
     r->alarm_armed = 0;
     r->irq_pending = 0;
@@ -174,13 +176,10 @@ static int goldfish_rtc_post_load(void *obj, struct error *err)
 }
 
 static const struct state_field goldfish_rtc_fields[] = {
-    STATE_FIELD(struct goldfish_rtc, offset),
-    STATE_FIELD(struct goldfish_rtc, alarm),
-    STATE_FIELD(struct goldfish_rtc, time_high),
-    STATE_FIELD(struct goldfish_rtc, alarm_armed),
-    STATE_FIELD(struct goldfish_rtc, irq_pending),
-    STATE_FIELD(struct goldfish_rtc, irq_enabled),
-    STATE_END,
+    STATE_FIELD(struct goldfish_rtc, offset),      STATE_FIELD(struct goldfish_rtc, alarm),
+    STATE_FIELD(struct goldfish_rtc, alarm_high),  STATE_FIELD(struct goldfish_rtc, time_high),
+    STATE_FIELD(struct goldfish_rtc, alarm_armed), STATE_FIELD(struct goldfish_rtc, irq_pending),
+    STATE_FIELD(struct goldfish_rtc, irq_enabled), STATE_END,
 };
 
 static const struct state_table goldfish_rtc_state = {

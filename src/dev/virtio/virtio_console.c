@@ -17,7 +17,8 @@ struct virtio_console {
     struct virtio_dev vd;
     struct chr *chr;
 
-    uint32_t tx_done; /* bytes of the next chain to transmit that have been sent already */
+    uint8_t tx_blocked; /* the back end was full */
+    uint32_t tx_done;   /* bytes of the next chain to transmit that have been sent already */
 };
 
 static struct virtio_console *virtio_console_of(struct virtio_dev *vd)
@@ -50,11 +51,13 @@ static void virtio_console_transmit(struct virtio_console *v)
 {
     struct virtq *q = &v->vd.queues[QUEUE_TX];
     struct virtq_chain *c;
+    v->tx_blocked = 0;
     if (!virtio_dev_arm(&v->vd, QUEUE_TX))
         return;
     while ((c = virtio_dev_pop(&v->vd, QUEUE_TX))) {
         if (!virtio_console_send(v, c)) {
             virtq_unpop(q);
+            v->tx_blocked = 1;
             break;
         }
         virtq_push(q, c, 0);
@@ -75,7 +78,8 @@ static void virtio_console_writable(void *ctx)
 {
     struct virtio_console *v = ctx;
     pthread_mutex_lock(&v->vd.dev.lock);
-    virtio_console_transmit(v);
+    if (v->tx_blocked)
+        virtio_console_transmit(v);
     pthread_mutex_unlock(&v->vd.dev.lock);
 }
 
@@ -126,7 +130,9 @@ static void virtio_console_write_config(struct virtio_dev *vd, uint64_t offset, 
 
 static void virtio_console_reset(struct virtio_dev *vd)
 {
-    virtio_console_of(vd)->tx_done = 0;
+    struct virtio_console *v = virtio_console_of(vd);
+    v->tx_blocked = 0;
+    v->tx_done = 0;
 }
 
 static const struct virtio_dev_ops virtio_console_dev_ops = {
@@ -142,7 +148,10 @@ static int virtio_console_post_load(void *obj, struct error *err)
 {
     struct virtio_console *v = obj;
     (void)err;
-    virtio_console_transmit(v);
+    /* This machine's back end does not know that somebody waits for it. */
+    v->tx_blocked = v->tx_blocked != 0;
+    if (v->tx_blocked)
+        virtio_console_transmit(v);
     if (v->chr)
         chr_accept_input(v->chr);
     return 0;
@@ -150,6 +159,7 @@ static int virtio_console_post_load(void *obj, struct error *err)
 
 static const struct state_field virtio_console_fields[] = {
     STATE_STRUCT(struct virtio_console, vd, &virtio_dev_state),
+    STATE_FIELD(struct virtio_console, tx_blocked),
     STATE_FIELD(struct virtio_console, tx_done),
     STATE_END,
 };
