@@ -1,0 +1,211 @@
+#include "traffic.h"
+
+#include "base/bits.h"
+
+#define RING(n) (RIG_RAM + 0x1000 * (n))
+#define TABLES (RIG_RAM + 0x8000)
+#define BUFFERS (RIG_RAM + 0x10000)
+#define QUEUE_SIZE 8u
+
+static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK};
+
+static uint64_t pick(uint64_t *random, uint64_t n)
+{
+    return rig_random(random) % n;
+}
+
+/* Small, all ones, one bit, or anything. */
+static uint64_t pick_value(uint64_t *random)
+{
+    uint64_t v = rig_random(random);
+    switch (pick(random, 5)) {
+    case 0:
+        return v % 16;
+    case 1:
+        return v % 256;
+    case 2:
+        return ~UINT64_C(0);
+    case 3:
+        return UINT64_C(1) << v % 64;
+    default:
+        return v;
+    }
+}
+
+static gpa_t pick_register(uint64_t *random)
+{
+    switch (pick(random, 8)) {
+    case 0:
+        return RIG_PLIC + 4 * pick(random, 100);
+    case 1:
+        return RIG_PLIC + 0x1000 + 0x1000 * pick(random, 2) + 4 * pick(random, 0x90);
+    case 2:
+        return RIG_PLIC + 0x200000 + 0x1000 * pick(random, 5) + 4 * pick(random, 3);
+    case 3:
+        return RIG_ACLINT + (pick(random, 3) ? 4 * pick(random, 3) + 0x4000 * pick(random, 2)
+                                             : 0xbff8 + 4 * pick(random, 2));
+    case 4:
+    case 5:
+        return RIG_UART + pick(random, 9);
+    case 6:
+        return RIG_RTC + 4 * pick(random, 9);
+    default:
+        return RIG_VIRTIO + 0x1000 * pick(random, 5) + 4 * pick(random, 0x50);
+    }
+}
+
+static uint64_t step_register(struct rig *r, uint64_t *random)
+{
+    gpa_t gpa = pick_register(random);
+    unsigned size = 1u << pick(random, 4);
+    uint64_t value = 0;
+    if (pick(random, 3))
+        size = gpa >= RIG_UART && gpa < RIG_VIRTIO ? 1 : 4;
+    gpa = align_down(gpa, size);
+    if (pick(random, 2))
+        return addrspace_write(r->as, gpa, size, pick_value(random));
+    return addrspace_read(r->as, gpa, size, &value) + 2 * value;
+}
+
+static void put32(struct rig *r, gpa_t gpa, uint64_t v)
+{
+    rig_write(r, gpa, 4, (uint32_t)v);
+}
+
+/* Starts a device the way a driver does, now and then with a wrong size or address. */
+static uint64_t step_start(struct rig *r, uint64_t *random)
+{
+    unsigned n = (unsigned)pick(random, 4);
+    gpa_t dev = virtio_devs[n];
+    uint64_t features = pick(random, 4) ? UINT64_C(0x130000000) : UINT64_C(0x100000000);
+    put32(r, dev + 0x70, 0);
+    put32(r, dev + 0x70, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        put32(r, dev + 0x24, i);
+        put32(r, dev + 0x20, features >> 32 * i);
+    }
+    put32(r, dev + 0x70, 11);
+    for (unsigned q = 0; q < 2; q++) {
+        gpa_t at = RING(2 * n + q);
+        put32(r, dev + 0x30, q);
+        put32(r, dev + 0x38, pick(random, 20) ? QUEUE_SIZE : pick_value(random));
+        put32(r, dev + 0x80, at);
+        put32(r, dev + 0x84, at >> 32);
+        put32(r, dev + 0x90, at + 0x400);
+        put32(r, dev + 0x94, at >> 32);
+        put32(r, dev + 0xa0, at + 0x800);
+        put32(r, dev + 0xa4, at >> 32);
+        put32(r, dev + 0x44, 1);
+        rig_write(r, at + 0x402, 2, 0);
+    }
+    put32(r, dev + 0x70, 15);
+    return rig_read(r, dev + 0x70, 4);
+}
+
+static void put_desc(struct rig *r, gpa_t at, gpa_t addr, uint64_t len, uint64_t flags,
+                     uint64_t next)
+{
+    uint8_t raw[16];
+    le64_put(raw, addr);
+    le32_put(raw + 8, (uint32_t)len);
+    le16_put(raw + 12, (uint16_t)flags);
+    le16_put(raw + 14, (uint16_t)next);
+    addrspace_copy_in(r->as, at, raw, sizeof raw);
+}
+
+/* Fills a table with a chain that is mostly right: readable, writable, status. */
+static void put_chain(struct rig *r, uint64_t *random, gpa_t table)
+{
+    gpa_t header = BUFFERS + 16 * pick(random, 16);
+    rig_write(r, header, 4, pick(random, 4) ? pick(random, 2) : pick(random, 14));
+    rig_write(r, header + 8, 8, pick(random, 10) ? pick(random, 130) : pick_value(random));
+    bool in = pick(random, 2);
+    gpa_t data = BUFFERS + 0x1000 + 64 * pick(random, 64);
+    uint64_t len = pick(random, 4) ? 512 * pick(random, 8) : pick(random, 100);
+    uint64_t kind = pick(random, 4);
+    if (kind == 0) {
+        put_desc(r, table, data, len, in ? 2 : 0, 0);
+        return;
+    }
+    put_desc(r, table, header, 16, 1, 1);
+    put_desc(r, table + 16, data, len, in ? 3 : 1, 2);
+    put_desc(r, table + 32, BUFFERS + 0x800 + pick(random, 16), 1, 2, 0);
+    if (kind == 1)
+        put_desc(r, table + 16 * pick(random, 3), data + pick_value(random), pick_value(random),
+                 pick_value(random), pick(random, 10));
+}
+
+static uint64_t step_request(struct rig *r, uint64_t *random)
+{
+    unsigned n = (unsigned)pick(random, 4);
+    unsigned q = n == 1 ? (unsigned)pick(random, 2) : 0;
+    gpa_t at = RING(2 * n + q);
+    unsigned head = (unsigned)pick(random, 5);
+    if (pick(random, 3)) {
+        put_chain(r, random, at + 16 * head);
+    } else {
+        put_chain(r, random, TABLES);
+        put_desc(r, at + 16 * head, TABLES, 48, 4, 0);
+    }
+    uint64_t idx = rig_read(r, at + 0x402, 2);
+    rig_write(r, at + 0x404 + 2 * (idx % QUEUE_SIZE), 2, head);
+    rig_write(r, at + 0x402, 2, idx + 1);
+    if (!pick(random, 8))
+        rig_write(r, at + 0x404 + 2 * QUEUE_SIZE, 2, idx + pick(random, 3));
+    if (pick(random, 4))
+        put32(r, virtio_devs[n] + 0x50, q);
+    return rig_read(r, at + 0x802, 2) + (rig_read(r, virtio_devs[n] + 0x60, 4) << 16);
+}
+
+static uint64_t step_back_end(struct rig *r, uint64_t *random)
+{
+    struct fake_chr *c = pick(random, 2) ? &r->uart_chr : &r->console_chr;
+    uint64_t data[4] = {rig_random(random), rig_random(random), rig_random(random), 7};
+    switch (pick(random, 8)) {
+    case 0:
+        c->room = 0;
+        return 0;
+    case 1:
+    case 2:
+    case 3:
+        fake_chr_give_room(c, pick(random, 2) ? SIZE_MAX : pick(random, 30));
+        return c->out_len;
+    default:
+        return fake_chr_input(c, data, 1 + pick(random, 32));
+    }
+}
+
+static uint64_t lines(const struct rig *r)
+{
+    uint64_t v = 0;
+    for (unsigned i = 0; i < 2 * RIG_HARTS; i++)
+        v = v << 1 | r->eip[i];
+    for (unsigned i = 0; i < RIG_HARTS; i++)
+        v = v << 2 | (unsigned)r->msip[i] << 1 | r->mtip[i];
+    return v;
+}
+
+uint64_t traffic_step(struct rig *r, uint64_t *random)
+{
+    uint64_t seen;
+    switch (pick(random, 8)) {
+    case 0:
+        rig_advance(r, pick(random, 2) ? pick(random, 100000) : pick(random, 100));
+        seen = clock_deadline(&r->clock);
+        break;
+    case 1:
+        seen = step_back_end(r, random);
+        break;
+    case 2:
+        seen = pick(random, 4) ? step_request(r, random) : step_start(r, random);
+        break;
+    case 3:
+    case 4:
+        seen = step_request(r, random);
+        break;
+    default:
+        seen = step_register(r, random);
+        break;
+    }
+    return (seen << 16) ^ lines(r) ^ (uint64_t)r->power_events << 48;
+}
