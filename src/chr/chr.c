@@ -75,7 +75,8 @@ static size_t chr_push(struct chr *c, const uint8_t *data, size_t len)
     return len;
 }
 
-size_t chr_write(struct chr *c, const void *data, size_t len)
+/* Takes what there is room for. */
+static size_t chr_offer(struct chr *c, const void *data, size_t len)
 {
     pthread_mutex_lock(&c->lock);
     bool was_empty = !c->out.len;
@@ -148,20 +149,49 @@ static void chr_wait_out(struct chr *c, int timeout_ms)
     poll(&p, 1, timeout_ms);
 }
 
-void chr_write_wait(struct chr *c, const void *data, size_t len)
+/* Offers the rest again and again until all is taken, or until *on is false. Returns what was. */
+static size_t chr_offer_until(struct chr *c, const uint8_t *data, size_t len,
+                              const _Atomic bool *on)
 {
-    const uint8_t *p = data;
-    while (len) {
-        size_t n = chr_write(c, p, len);
-        p += n;
-        len -= n;
+    size_t done = 0;
+    for (;;) {
+        done += chr_offer(c, data + done, len - done);
+        if (done == len || (on && !*on))
+            break;
         /* The limited wait is for a pty that is closed meanwhile, and for one without an fd. */
-        if (len && chr_drain(c))
+        if (chr_drain(c))
             chr_wait_out(c, 100);
-        else if (len && c->out_fd < 0)
+        else if (c->out_fd < 0)
             chr_wait_out(c, 1);
     }
     /* chr_drain here may have made the room that a refused chr_write waits to hear of. */
+    loop_job_post(c->loop, &c->out_job);
+    return done;
+}
+
+void chr_write_wait(struct chr *c, const void *data, size_t len)
+{
+    chr_offer_until(c, data, len, NULL);
+}
+
+size_t chr_write(struct chr *c, const void *data, size_t len)
+{
+    size_t done = chr_offer(c, data, len);
+    if (done < len && c->wait)
+        done += chr_offer_until(c, (const uint8_t *)data + done, len - done, &c->wait);
+    return done;
+}
+
+void chr_set_wait(struct chr *c, bool wait)
+{
+    c->wait = wait;
+}
+
+void chr_ask_writable(struct chr *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->refused = true;
+    pthread_mutex_unlock(&c->lock);
     loop_job_post(c->loop, &c->out_job);
 }
 

@@ -7,15 +7,16 @@
  * order; nothing that a guest prints can block it or grow memory. Input is pulled: the device gets
  * bytes when it says that it has room, and at most CHR_IN_SIZE are read ahead from the host.
  *
- * Threads: chr_write, chr_write_wait and chr_accept_input may be called from any thread, with a
- * device's lock held; they call nothing back. All other functions belong to the loop's thread (any
- * thread while the loop does not run). The device's callbacks are called on the loop's thread with
- * no lock held, so that they can take the device's own.
+ * Threads: chr_write, chr_write_wait, chr_ask_writable and chr_accept_input may be called from any
+ * thread, with a device's lock held; they call nothing back. All other functions belong to the
+ * loop's thread (any thread while the loop does not run). The device's callbacks are called on the
+ * loop's thread with no lock held, so that they can take the device's own.
  */
 #pragma once
 
 #include "base/error.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -59,10 +60,22 @@ size_t chr_write(struct chr *c, const void *data, size_t len);
 void chr_write_wait(struct chr *c, const void *data, size_t len);
 
 /*
+ * Makes chr_write take everything as chr_write_wait does, for devices of a machine whose run must
+ * not depend on the host's speed. Switching it off also ends a wait on another thread, which then
+ * returns what was taken so far. Any thread.
+ */
+void chr_set_wait(struct chr *c, bool wait);
+
+/*
  * Called when chr_write has returned less than it was offered and there is room again. NULL: nobody
  * wants to know (the bytes not taken are lost if the device does not keep them).
  */
 void chr_set_writable(struct chr *c, void (*writable)(void *ctx), void *ctx);
+/*
+ * Asks for that call although nothing was refused here: the device's state comes from a machine
+ * where it was. Any thread.
+ */
+void chr_ask_writable(struct chr *c);
 
 /*
  * Who gets the input. can_receive returns the number of bytes there is room for; receive is then

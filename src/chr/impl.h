@@ -14,6 +14,7 @@
 #include "chr/chr.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 struct chr_ops {
@@ -48,8 +49,9 @@ struct chr {
     pthread_mutex_t drain;
     pthread_mutex_t lock;
     struct chr_ring out, in;
-    bool overwrite; /* nobody is there: hold output back, new bytes push out the oldest */
-    bool refused;   /* chr_write took less than it was offered */
+    bool overwrite;    /* nobody is there: hold output back, new bytes push out the oldest */
+    _Atomic bool wait; /* chr_set_wait */
+    bool refused;      /* chr_write took less than it was offered */
     int error;
 
     /* Loop thread only. */

@@ -331,10 +331,11 @@ static int ns16550_post_load(void *obj, struct error *err)
     u->ier &= IER_MASK;
     u->mcr &= MCR_MASK;
     u->fcr = u->fcr & FCR_ENABLE ? u->fcr & FCR_KEPT : 0;
-    ns16550_drain_tx(u);
     ns16550_update_irq(u);
     if (u->chr)
         chr_accept_input(u->chr);
+    if (u->chr && u->tx_count)
+        chr_ask_writable(u->chr);
     return 0;
 }
 

@@ -63,6 +63,11 @@ void chr_accept_input(struct chr *chr)
     chr_fake(chr)->accepts++;
 }
 
+void chr_ask_writable(struct chr *chr)
+{
+    chr_fake(chr)->asks++;
+}
+
 size_t fake_chr_input(struct fake_chr *c, const void *data, size_t len)
 {
     size_t done = 0;

@@ -38,7 +38,7 @@ struct fake_chr {
     uint8_t out[8192];
     size_t out_len;
     size_t room; /* bytes it still takes; SIZE_MAX: all, the oldest are forgotten */
-    unsigned accepts;
+    unsigned accepts, asks;
     size_t (*can_receive)(void *ctx);
     void (*receive)(void *ctx, const uint8_t *data, size_t len);
     void *receive_ctx;

@@ -140,6 +140,7 @@ static void waiting_output_survives_a_load(void **state)
     vring_kick(&tx);
     assert_true(rig_copy(r, other));
     assert_true(rig_equal(r, other));
+    assert_int_equal(other->console_chr.asks, 1);
     fake_chr_give_room(&other->console_chr, SIZE_MAX);
     assert_int_equal(other->console_chr.out_len, 10);
     assert_memory_equal(other->console_chr.out, "0123456789", 10);

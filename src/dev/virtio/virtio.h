@@ -11,7 +11,6 @@
  * then stand still until the driver resets the device.
  *
  * Locking: everything runs with the device's lock held, which back-end callbacks take themselves.
- * When state is loaded, RAM must have been loaded before.
  */
 #pragma once
 

@@ -148,12 +148,11 @@ static int virtio_console_post_load(void *obj, struct error *err)
 {
     struct virtio_console *v = obj;
     (void)err;
-    /* This machine's back end does not know that somebody waits for it. */
     v->tx_blocked = v->tx_blocked != 0;
-    if (v->tx_blocked)
-        virtio_console_transmit(v);
     if (v->chr)
         chr_accept_input(v->chr);
+    if (v->chr && v->tx_blocked)
+        chr_ask_writable(v->chr);
     return 0;
 }
 
