@@ -2,6 +2,8 @@
 
 #include "base/bits.h"
 
+#include <stdlib.h>
+
 enum {
     R_DEVICE_FEATURES = 0x10,
     R_DEVICE_SEL = 0x14,
@@ -17,52 +19,67 @@ enum {
     R_USED = 0xa0,
 };
 
-uint64_t vdriver_offered(struct rig *r, gpa_t dev)
+static uint64_t get(struct addrspace *as, gpa_t gpa, unsigned size)
 {
-    rig_write(r, dev + R_DEVICE_SEL, 4, 0);
-    uint64_t lo = rig_read(r, dev + R_DEVICE_FEATURES, 4);
-    rig_write(r, dev + R_DEVICE_SEL, 4, 1);
-    return rig_read(r, dev + R_DEVICE_FEATURES, 4) << 32 | lo;
+    uint64_t v;
+    if (!addrspace_read(as, gpa, size, &v))
+        abort();
+    return v;
 }
 
-uint32_t vdriver_negotiate(struct rig *r, gpa_t dev, uint64_t features)
+static void put(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t value)
 {
-    rig_write(r, dev + R_STATUS, 4, 0);
-    rig_write(r, dev + R_STATUS, 4, 1);
-    rig_write(r, dev + R_STATUS, 4, 3);
+    if (!addrspace_write(as, gpa, size, value))
+        abort();
+}
+
+uint64_t vdriver_offered(struct addrspace *as, gpa_t dev)
+{
+    put(as, dev + R_DEVICE_SEL, 4, 0);
+    uint64_t lo = get(as, dev + R_DEVICE_FEATURES, 4);
+    put(as, dev + R_DEVICE_SEL, 4, 1);
+    return get(as, dev + R_DEVICE_FEATURES, 4) << 32 | lo;
+}
+
+uint32_t vdriver_negotiate(struct addrspace *as, gpa_t dev, uint64_t features)
+{
+    put(as, dev + R_STATUS, 4, 0);
+    put(as, dev + R_STATUS, 4, 1);
+    put(as, dev + R_STATUS, 4, 3);
     for (unsigned i = 0; i < 2; i++) {
-        rig_write(r, dev + R_DRIVER_SEL, 4, i);
-        rig_write(r, dev + R_DRIVER_FEATURES, 4, (uint32_t)(features >> 32 * i));
+        put(as, dev + R_DRIVER_SEL, 4, i);
+        put(as, dev + R_DRIVER_FEATURES, 4, (uint32_t)(features >> 32 * i));
     }
-    rig_write(r, dev + R_STATUS, 4, 11);
-    return (uint32_t)rig_read(r, dev + R_STATUS, 4);
+    put(as, dev + R_STATUS, 4, 11);
+    return (uint32_t)get(as, dev + R_STATUS, 4);
 }
 
-void vdriver_ok(struct rig *r, gpa_t dev)
+void vdriver_ok(struct addrspace *as, gpa_t dev)
 {
-    rig_write(r, dev + R_STATUS, 4, 15);
+    put(as, dev + R_STATUS, 4, 15);
 }
 
 static void vring_address(struct vring *q, unsigned reg, gpa_t gpa)
 {
-    rig_write(q->rig, q->dev + reg, 4, (uint32_t)gpa);
-    rig_write(q->rig, q->dev + reg + 4, 4, gpa >> 32);
+    put(q->as, q->dev + reg, 4, (uint32_t)gpa);
+    put(q->as, q->dev + reg + 4, 4, gpa >> 32);
 }
 
-void vring_init(struct vring *q, struct rig *r, gpa_t dev, unsigned index, uint16_t size, gpa_t at)
+void vring_init(struct vring *q, struct addrspace *as, gpa_t dev, unsigned index, uint16_t size,
+                gpa_t at)
 {
-    *q = (struct vring){.rig = r, .dev = dev, .index = index, .size = size};
+    *q = (struct vring){.as = as, .dev = dev, .index = index, .size = size};
     q->desc = at;
     q->avail = q->desc + 16u * size;
     q->used = align_up(q->avail + 6 + 2u * size, 4);
     for (gpa_t p = at; p < q->used + 6 + 8u * size; p += 2)
-        rig_write(r, p, 2, 0);
-    rig_write(r, dev + R_QUEUE_SEL, 4, index);
-    rig_write(r, dev + R_QUEUE_NUM, 4, size);
+        put(as, p, 2, 0);
+    put(as, dev + R_QUEUE_SEL, 4, index);
+    put(as, dev + R_QUEUE_NUM, 4, size);
     vring_address(q, R_DESC, q->desc);
     vring_address(q, R_AVAIL, q->avail);
     vring_address(q, R_USED, q->used);
-    rig_write(r, dev + R_QUEUE_READY, 4, 1);
+    put(as, dev + R_QUEUE_READY, 4, 1);
 }
 
 void vring_write_desc(struct vring *q, gpa_t table, unsigned i, uint64_t addr, uint32_t len,
@@ -73,14 +90,14 @@ void vring_write_desc(struct vring *q, gpa_t table, unsigned i, uint64_t addr, u
     le32_put(raw + 8, len);
     le16_put(raw + 12, flags);
     le16_put(raw + 14, next);
-    addrspace_copy_in(q->rig->as, table + 16u * i, raw, sizeof raw);
+    addrspace_copy_in(q->as, table + 16u * i, raw, sizeof raw);
 }
 
 void vring_offer(struct vring *q, uint16_t head)
 {
-    rig_write(q->rig, q->avail + 4 + 2u * (q->avail_idx % q->size), 2, head);
+    put(q->as, q->avail + 4 + 2u * (q->avail_idx % q->size), 2, head);
     q->avail_idx++;
-    rig_write(q->rig, q->avail + 2, 2, q->avail_idx);
+    put(q->as, q->avail + 2, 2, q->avail_idx);
 }
 
 uint16_t vring_add(struct vring *q, const struct vbuf *bufs, unsigned n, gpa_t table)
@@ -102,15 +119,15 @@ uint16_t vring_add(struct vring *q, const struct vbuf *bufs, unsigned n, gpa_t t
 
 void vring_kick(struct vring *q)
 {
-    rig_write(q->rig, q->dev + R_NOTIFY, 4, q->index);
+    put(q->as, q->dev + R_NOTIFY, 4, q->index);
 }
 
 bool vring_used(struct vring *q, uint32_t *id, uint32_t *len)
 {
-    if (q->used_idx == rig_read(q->rig, q->used + 2, 2))
+    if (q->used_idx == get(q->as, q->used + 2, 2))
         return false;
     gpa_t entry = q->used + 4 + 8u * (q->used_idx++ % q->size);
-    *id = (uint32_t)rig_read(q->rig, entry, 4);
-    *len = (uint32_t)rig_read(q->rig, entry + 4, 4);
+    *id = (uint32_t)get(q->as, entry, 4);
+    *len = (uint32_t)get(q->as, entry + 4, 4);
     return true;
 }

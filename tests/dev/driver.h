@@ -5,10 +5,13 @@
  */
 #pragma once
 
-#include "rig.h"
+#include "core/addrspace.h"
+
+#include <stdbool.h>
+#include <stdint.h>
 
 struct vring {
-    struct rig *rig;
+    struct addrspace *as;
     gpa_t dev; /* base of the registers */
     unsigned index;
     uint16_t size;
@@ -28,12 +31,13 @@ enum { VD_NEXT = 1, VD_WRITE = 2, VD_INDIRECT = 4 };
 #define VD_EVENT_IDX (UINT64_C(1) << 29)
 
 /* Reset, negotiation up to FEATURES_OK; returns the status read back. */
-uint32_t vdriver_negotiate(struct rig *r, gpa_t dev, uint64_t features);
-void vdriver_ok(struct rig *r, gpa_t dev);
-uint64_t vdriver_offered(struct rig *r, gpa_t dev);
+uint32_t vdriver_negotiate(struct addrspace *as, gpa_t dev, uint64_t features);
+void vdriver_ok(struct addrspace *as, gpa_t dev);
+uint64_t vdriver_offered(struct addrspace *as, gpa_t dev);
 
 /* Lays the queue's parts out at `at` (16 KiB apart is enough for 256 entries) and enables it. */
-void vring_init(struct vring *q, struct rig *r, gpa_t dev, unsigned index, uint16_t size, gpa_t at);
+void vring_init(struct vring *q, struct addrspace *as, gpa_t dev, unsigned index, uint16_t size,
+                gpa_t at);
 
 void vring_write_desc(struct vring *q, gpa_t table, unsigned i, uint64_t addr, uint32_t len,
                       uint16_t flags, uint16_t next);

@@ -23,9 +23,9 @@ enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
 static struct vring start_with(struct rig *r, gpa_t dev, uint64_t features)
 {
     struct vring q;
-    assert_int_equal(vdriver_negotiate(r, dev, features), 11);
-    vring_init(&q, r, dev, 0, 64, RING);
-    vdriver_ok(r, dev);
+    assert_int_equal(vdriver_negotiate(r->as, dev, features), 11);
+    vring_init(&q, r->as, dev, 0, 64, RING);
+    vdriver_ok(r->as, dev);
     return q;
 }
 
@@ -35,21 +35,21 @@ static struct vring start(struct rig *r)
 }
 
 /* A request whose data lies at DATA in one piece; returns the status, *used the length returned. */
-static unsigned request(struct vring *q, uint32_t type, uint64_t sector, uint32_t len, bool in,
-                        uint32_t *used)
+static unsigned request(struct rig *r, struct vring *q, uint32_t type, uint64_t sector,
+                        uint32_t len, bool in, uint32_t *used)
 {
     struct vbuf bufs[3] = {{HEADER, 16, false}, {DATA, len, in}, {STATUS, 1, true}};
     uint32_t id;
-    rig_write(q->rig, HEADER, 4, type);
-    rig_write(q->rig, HEADER + 4, 4, 0);
-    rig_write(q->rig, HEADER + 8, 8, sector);
-    rig_write(q->rig, STATUS, 1, 0xee);
+    rig_write(r, HEADER, 4, type);
+    rig_write(r, HEADER + 4, 4, 0);
+    rig_write(r, HEADER + 8, 8, sector);
+    rig_write(r, STATUS, 1, 0xee);
     if (!len)
         bufs[1] = bufs[2];
     vring_add(q, bufs, len ? 3 : 2, 0);
     vring_kick(q);
     assert_true(vring_used(q, &id, used));
-    return (unsigned)rig_read(q->rig, STATUS, 1);
+    return (unsigned)rig_read(r, STATUS, 1);
 }
 
 static void config_space(void **state)
@@ -78,20 +78,20 @@ static void read_and_write(void **state)
     struct vring q = start(r);
     uint32_t used;
     uint8_t *data = addrspace_ram(r->as, DATA, 4096);
-    assert_int_equal(request(&q, T_IN, 3, 1024, true, &used), S_OK);
+    assert_int_equal(request(r, &q, T_IN, 3, 1024, true, &used), S_OK);
     assert_int_equal(used, 1025);
     assert_memory_equal(data, r->disk.data + 3 * 512, 1024);
     memset(data, 0x77, 1536);
-    assert_int_equal(request(&q, T_OUT, 125, 1536, false, &used), S_OK);
+    assert_int_equal(request(r, &q, T_OUT, 125, 1536, false, &used), S_OK);
     assert_int_equal(used, 1);
     for (unsigned i = 0; i < 1536; i++)
         assert_int_equal(r->disk.data[125 * 512 + i], 0x77);
     assert_int_equal(r->disk.data[125 * 512 - 1], (uint8_t)(124 + 125 * 512 - 1));
     assert_int_equal(r->disk.flushes, 0);
-    assert_int_equal(request(&q, T_FLUSH, 0, 0, false, &used), S_OK);
+    assert_int_equal(request(r, &q, T_FLUSH, 0, 0, false, &used), S_OK);
     assert_int_equal(used, 1);
     assert_int_equal(r->disk.flushes, 1);
-    assert_int_equal(request(&q, T_IN, 128, 0, true, &used), S_OK);
+    assert_int_equal(request(r, &q, T_IN, 128, 0, true, &used), S_OK);
 }
 
 static void any_layout(void **state)
@@ -136,18 +136,18 @@ static void ranges_are_checked(void **state)
     struct rig *r = *state;
     struct vring q = start(r);
     uint32_t used;
-    assert_int_equal(request(&q, T_IN, 127, 512, true, &used), S_OK);
-    assert_int_equal(request(&q, T_IN, 127, 1024, true, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_IN, 127, 512, true, &used), S_OK);
+    assert_int_equal(request(r, &q, T_IN, 127, 1024, true, &used), S_IOERR);
     assert_int_equal(used, 0);
-    assert_int_equal(request(&q, T_IN, 128, 512, true, &used), S_IOERR);
-    assert_int_equal(request(&q, T_IN, UINT64_MAX, 512, true, &used), S_IOERR);
-    assert_int_equal(request(&q, T_IN, UINT64_C(1) << 55, 512, true, &used), S_IOERR);
-    assert_int_equal(request(&q, T_OUT, UINT64_MAX / 512 + 1, 512, false, &used), S_IOERR);
-    assert_int_equal(request(&q, T_OUT, 128, 512, false, &used), S_IOERR);
-    assert_int_equal(request(&q, T_IN, 0, 511, true, &used), S_IOERR);
-    assert_int_equal(request(&q, T_OUT, 0, 513, false, &used), S_IOERR);
-    assert_int_equal(request(&q, 2, 0, 512, true, &used), S_UNSUPP);
-    assert_int_equal(request(&q, 0x80000000, 0, 512, true, &used), S_UNSUPP);
+    assert_int_equal(request(r, &q, T_IN, 128, 512, true, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_IN, UINT64_MAX, 512, true, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_IN, UINT64_C(1) << 55, 512, true, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_OUT, UINT64_MAX / 512 + 1, 512, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_OUT, 128, 512, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_IN, 0, 511, true, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_OUT, 0, 513, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, 2, 0, 512, true, &used), S_UNSUPP);
+    assert_int_equal(request(r, &q, 0x80000000, 0, 512, true, &used), S_UNSUPP);
     assert_int_equal(rig_read(r, RIG_BLK + 0x70, 4), 15);
 }
 
@@ -157,11 +157,11 @@ static void host_errors(void **state)
     struct vring q = start(r);
     uint32_t used;
     r->disk.fail = EIO;
-    assert_int_equal(request(&q, T_IN, 0, 512, true, &used), S_IOERR);
-    assert_int_equal(request(&q, T_OUT, 0, 512, false, &used), S_IOERR);
-    assert_int_equal(request(&q, T_FLUSH, 0, 0, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_IN, 0, 512, true, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_OUT, 0, 512, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_FLUSH, 0, 0, false, &used), S_IOERR);
     r->disk.fail = 0;
-    assert_int_equal(request(&q, T_OUT, 0, 512, false, &used), S_OK);
+    assert_int_equal(request(r, &q, T_OUT, 0, 512, false, &used), S_OK);
 }
 
 static void writes_are_durable_without_flush(void **state)
@@ -169,9 +169,9 @@ static void writes_are_durable_without_flush(void **state)
     struct rig *r = *state;
     struct vring q = start_with(r, RIG_BLK, VD_VERSION_1);
     uint32_t used;
-    assert_int_equal(request(&q, T_OUT, 0, 512, false, &used), S_OK);
+    assert_int_equal(request(r, &q, T_OUT, 0, 512, false, &used), S_OK);
     assert_int_equal(r->disk.flushes, 1);
-    assert_int_equal(request(&q, T_IN, 0, 512, true, &used), S_OK);
+    assert_int_equal(request(r, &q, T_IN, 0, 512, true, &used), S_OK);
     assert_int_equal(r->disk.flushes, 1);
 }
 
@@ -180,9 +180,9 @@ static void readonly_disk(void **state)
     struct rig *r = *state;
     struct vring q = start_with(r, RIG_RO_BLK, VD_VERSION_1 | 1u << 5 | F_FLUSH);
     uint32_t used;
-    assert_int_equal(request(&q, T_IN, 1, 512, true, &used), S_OK);
-    assert_int_equal(request(&q, T_OUT, 1, 512, false, &used), S_IOERR);
-    assert_int_equal(request(&q, T_DISCARD, 0, 16, false, &used), S_UNSUPP);
+    assert_int_equal(request(r, &q, T_IN, 1, 512, true, &used), S_OK);
+    assert_int_equal(request(r, &q, T_OUT, 1, 512, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 16, false, &used), S_UNSUPP);
     assert_int_equal(rig_read(r, RIG_RO_BLK + 0x100 + 36, 4), 0);
     assert_int_equal(r->ro_disk.data[512], (uint8_t)(1 + 512));
 }
@@ -194,11 +194,11 @@ static void identification(void **state)
     uint32_t used;
     char *data = addrspace_ram(r->as, DATA, 32);
     memset(data, 'x', 32);
-    assert_int_equal(request(&q, T_GET_ID, 0, 20, true, &used), S_OK);
+    assert_int_equal(request(r, &q, T_GET_ID, 0, 20, true, &used), S_OK);
     assert_int_equal(used, 21);
     assert_memory_equal(data, "serial-0\0\0\0\0\0\0\0\0\0\0\0\0", 20);
     assert_int_equal(data[20], 'x');
-    assert_int_equal(request(&q, T_GET_ID, 0, 30, true, &used), S_OK);
+    assert_int_equal(request(r, &q, T_GET_ID, 0, 30, true, &used), S_OK);
     assert_int_equal(used, 20);
 }
 
@@ -216,31 +216,31 @@ static void discard_and_write_zeroes(void **state)
     uint32_t used;
     range(r, 0, 4, 2, 0);
     range(r, 1, 10, 1, 0);
-    assert_int_equal(request(&q, T_DISCARD, 0, 32, false, &used), S_OK);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 32, false, &used), S_OK);
     assert_int_equal(r->disk.discards, 2);
     assert_int_equal(r->disk.data[10 * 512], 0xdd);
     range(r, 0, 4, 2, 1);
-    assert_int_equal(request(&q, T_DISCARD, 0, 16, false, &used), S_UNSUPP);
-    assert_int_equal(request(&q, T_WRITE_ZEROES, 0, 16, false, &used), S_OK);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 16, false, &used), S_UNSUPP);
+    assert_int_equal(request(r, &q, T_WRITE_ZEROES, 0, 16, false, &used), S_OK);
     for (unsigned i = 0; i < 1024; i++)
         assert_int_equal(r->disk.data[4 * 512 + i], 0);
     assert_int_equal(r->disk.data[6 * 512 + 1], (uint8_t)(6 + 6 * 512 + 1));
     range(r, 0, 4, 2, 2);
-    assert_int_equal(request(&q, T_WRITE_ZEROES, 0, 16, false, &used), S_UNSUPP);
+    assert_int_equal(request(r, &q, T_WRITE_ZEROES, 0, 16, false, &used), S_UNSUPP);
     range(r, 0, 127, 2, 0);
-    assert_int_equal(request(&q, T_WRITE_ZEROES, 0, 16, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_WRITE_ZEROES, 0, 16, false, &used), S_IOERR);
     range(r, 0, UINT64_MAX, 1, 0);
-    assert_int_equal(request(&q, T_DISCARD, 0, 16, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 16, false, &used), S_IOERR);
     range(r, 0, 0, UINT32_MAX, 0);
-    assert_int_equal(request(&q, T_DISCARD, 0, 16, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 16, false, &used), S_IOERR);
     range(r, 0, 0, 1, 0);
-    assert_int_equal(request(&q, T_WRITE_ZEROES, 0, 32, false, &used), S_IOERR);
-    assert_int_equal(request(&q, T_DISCARD, 0, 17 * 16, false, &used), S_IOERR);
-    assert_int_equal(request(&q, T_DISCARD, 0, 15, false, &used), S_IOERR);
-    assert_int_equal(request(&q, T_DISCARD, 0, 0, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_WRITE_ZEROES, 0, 32, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 17 * 16, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 15, false, &used), S_IOERR);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 0, false, &used), S_IOERR);
     q = start_with(r, RIG_BLK, VD_VERSION_1);
-    assert_int_equal(request(&q, T_DISCARD, 0, 16, false, &used), S_UNSUPP);
-    assert_int_equal(request(&q, T_WRITE_ZEROES, 0, 16, false, &used), S_UNSUPP);
+    assert_int_equal(request(r, &q, T_DISCARD, 0, 16, false, &used), S_UNSUPP);
+    assert_int_equal(request(r, &q, T_WRITE_ZEROES, 0, 16, false, &used), S_UNSUPP);
 }
 
 static void requests_that_are_none(void **state)

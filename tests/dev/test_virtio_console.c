@@ -10,10 +10,10 @@
 
 static void start(struct rig *r, struct vring *rx, struct vring *tx)
 {
-    assert_int_equal(vdriver_negotiate(r, RIG_CONSOLE, VD_VERSION_1), 11);
-    vring_init(rx, r, RIG_CONSOLE, 0, 8, RX_RING);
-    vring_init(tx, r, RIG_CONSOLE, 1, 8, TX_RING);
-    vdriver_ok(r, RIG_CONSOLE);
+    assert_int_equal(vdriver_negotiate(r->as, RIG_CONSOLE, VD_VERSION_1), 11);
+    vring_init(rx, r->as, RIG_CONSOLE, 0, 8, RX_RING);
+    vring_init(tx, r->as, RIG_CONSOLE, 1, 8, TX_RING);
+    vdriver_ok(r->as, RIG_CONSOLE);
 }
 
 static void expect_used(struct vring *q, uint32_t want_id, uint32_t want_len)
@@ -144,7 +144,7 @@ static void waiting_output_survives_a_load(void **state)
     fake_chr_give_room(&other->console_chr, SIZE_MAX);
     assert_int_equal(other->console_chr.out_len, 10);
     assert_memory_equal(other->console_chr.out, "0123456789", 10);
-    tx.rig = other;
+    tx.as = other->as;
     expect_used(&tx, 0, 0);
     rig_free(other);
 }
