@@ -287,6 +287,7 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     pthread_t threads[64];
     vm->ended = false;
     vm->failed = 0;
+    chr_set_wait(vm->console, vm->config.deterministic);
     int rc = vm_threads_start(vm, threads, err);
     if (rc)
         return rc;
@@ -294,6 +295,8 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     if (!vm_debug_wait(vm))
         vm_resume(vm);
     loop_run(vm->loop);
+    /* A vCPU that waits for somebody to read its output could not end. */
+    chr_set_wait(vm->console, false);
     vm_threads_end(vm, threads);
     clock_stop(&vm->machine->clock);
     loop_timer_cancel(vm->loop, &vm->clock_timer);
