@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 enum {
@@ -97,6 +98,7 @@ void vring_offer(struct vring *q, uint16_t head)
 {
     put(q->as, q->avail + 4 + 2u * (q->avail_idx % q->size), 2, head);
     q->avail_idx++;
+    atomic_thread_fence(memory_order_release);
     put(q->as, q->avail + 2, 2, q->avail_idx);
 }
 
@@ -126,6 +128,7 @@ bool vring_used(struct vring *q, uint32_t *id, uint32_t *len)
 {
     if (q->used_idx == get(q->as, q->used + 2, 2))
         return false;
+    atomic_thread_fence(memory_order_acquire);
     gpa_t entry = q->used + 4 + 8u * (q->used_idx++ % q->size);
     *id = (uint32_t)get(q->as, entry, 4);
     *len = (uint32_t)get(q->as, entry + 4, 4);

@@ -54,9 +54,15 @@ static void ring_store(uint8_t *p, uint16_t v)
 /* Everything that the driver wrote before it moved its index is visible after this. */
 static uint16_t virtq_avail_idx(const struct virtq *q)
 {
-    uint16_t idx = ring_load(q->avail_host + RING_IDX);
-    atomic_thread_fence(memory_order_acquire);
-    return idx;
+    const uint8_t *idx = q->avail_host + RING_IDX;
+    return __atomic_load_n((const uint16_t *)(const void *)idx, __ATOMIC_ACQUIRE);
+}
+
+/* Whoever sees the index sees the entries before it and what is in their buffers. */
+static void virtq_publish_used(struct virtq *q)
+{
+    uint8_t *idx = q->used_host + RING_IDX;
+    __atomic_store_n((uint16_t *)(void *)idx, q->next_used, __ATOMIC_RELEASE);
 }
 
 int virtq_enable(struct virtq *q, const struct addrspace *mem, bool indirect, bool event_idx)
@@ -200,12 +206,11 @@ void virtq_unpop(struct virtq *q)
 void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
 {
     unsigned slot = q->next_used & (q->size - 1u);
-    uint8_t *entry = q->used_host + RING_ENTRIES + 8u * slot;
-    le32_put(entry, c->head);
-    le32_put(entry + 4, written);
+    uint32_t *entry = (uint32_t *)(void *)(q->used_host + RING_ENTRIES + 8u * slot);
+    __atomic_store_n(&entry[0], c->head, __ATOMIC_RELAXED);
+    __atomic_store_n(&entry[1], written, __ATOMIC_RELAXED);
     q->next_used++;
-    atomic_thread_fence(memory_order_release);
-    ring_store(q->used_host + RING_IDX, q->next_used);
+    virtq_publish_used(q);
 }
 
 bool virtq_wants_interrupt(struct virtq *q)
