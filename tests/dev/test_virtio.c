@@ -354,8 +354,16 @@ static void wrong_indices_fail_the_device(void **state)
     vring_offer(&q, 8); /* no such descriptor */
     vring_kick(&q);
     expect_failed(r, &q);
+    /* As many as the ring holds are good, even all the same one; one more is not. */
     q = rng_start(r, RNG_FEATURES, 8);
-    rig_write(r, q.avail + 2, 2, 9); /* more than the ring holds */
+    vring_write_desc(&q, q.desc, 0, BUF, 16, VD_WRITE, 0);
+    rig_write(r, q.avail + 2, 2, 8);
+    vring_kick(&q);
+    for (unsigned i = 0; i < 8; i++)
+        expect_used(&q, 0, 16);
+    q = rng_start(r, RNG_FEATURES, 8);
+    vring_write_desc(&q, q.desc, 0, BUF, 16, VD_WRITE, 0);
+    rig_write(r, q.avail + 2, 2, 9);
     vring_kick(&q);
     expect_failed(r, &q);
     q = rng_start(r, VD_VERSION_1, 8);
