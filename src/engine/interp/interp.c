@@ -439,7 +439,7 @@ static void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     uint64_t va = X(ip->b);                                                          \
     const struct rv_tlb_entry *e = &tlb[va / RV_PAGE % RV_TLB_SIZE];                 \
     void *mem = HOST(e, va, void);                                                   \
-    if (!HIT(e->wtag & e->rtag, va, amo_type_##name)) {                              \
+    if (!HIT(e->wtag | e->rtag, va, amo_type_##name)) {                              \
         SYNC();                                                                      \
         mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, NULL, &fault); \
         if (!mem)                                                                    \
