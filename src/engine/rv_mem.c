@@ -159,6 +159,51 @@ static void *misaligned_host(const struct rv_hart *h, uint64_t va, enum rv_acces
     return tag == align_down(va, RV_PAGE) ? (void *)(uintptr_t)(va + e->addend) : NULL;
 }
 
+/* An access over the end of a page: both parts must be memory before anything is read or written. */
+static bool load_across(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
+                        struct rv_fault *fault)
+{
+    unsigned first = (unsigned)(RV_PAGE - (va & (RV_PAGE - 1)));
+    struct rv_translation t;
+    if (!translate(v, va, first, RV_READ, &t, fault))
+        return false;
+    const uint8_t *low = addrspace_readable(v->mem, t.gpa, first);
+    if (!low)
+        return fail(fault, RV_CAUSE_LOAD_ACCESS, va);
+    if (!translate(v, va + first, size - first, RV_READ, &t, fault))
+        return false;
+    const uint8_t *high = addrspace_readable(v->mem, t.gpa, size - first);
+    if (!high)
+        return fail(fault, RV_CAUSE_LOAD_ACCESS, va + first);
+    uint8_t bytes[8] = {0};
+    memcpy(bytes, low, first);
+    memcpy(bytes + first, high, size - first);
+    *value = le64_get(bytes);
+    return true;
+}
+
+static bool store_across(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
+                         struct rv_fault *fault)
+{
+    unsigned first = (unsigned)(RV_PAGE - (va & (RV_PAGE - 1)));
+    struct rv_translation t;
+    if (!translate(v, va, first, RV_WRITE, &t, fault))
+        return false;
+    uint8_t *low = addrspace_ram(v->mem, t.gpa, first);
+    if (!low)
+        return fail(fault, RV_CAUSE_STORE_ACCESS, va);
+    if (!translate(v, va + first, size - first, RV_WRITE, &t, fault))
+        return false;
+    uint8_t *high = addrspace_ram(v->mem, t.gpa, size - first);
+    if (!high)
+        return fail(fault, RV_CAUSE_STORE_ACCESS, va + first);
+    uint8_t bytes[8];
+    le64_put(bytes, value);
+    memcpy(low, bytes, first);
+    memcpy(high, bytes + first, size - first);
+    return true;
+}
+
 bool rv_mem_load(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
                  struct rv_fault *fault)
 {
@@ -172,17 +217,7 @@ bool rv_mem_load(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
         }
         ok = load_in_page(v, va, size, value, fault);
     } else {
-        unsigned first = (unsigned)(RV_PAGE - (va & (RV_PAGE - 1)));
-        *value = 0;
-        ok = true;
-        for (unsigned i = 0; ok && i < size; i++) {
-            uint64_t byte;
-            ok = load_in_page(v, va + i, 1, &byte, fault);
-            if (ok)
-                *value |= byte << (8 * i);
-            else
-                fault->tval = i < first ? va : va + first;
-        }
+        ok = load_across(v, va, size, value, fault);
     }
     if (ok && unlikely(v->debug.watchpoint_count))
         watch_check(v, va, size, VCPU_WATCH_READ);
@@ -201,13 +236,7 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
         }
         ok = store_in_page(v, va, size, value, fault);
     } else {
-        /* Both pages must be writable before the first byte changes. */
-        unsigned first = (unsigned)(RV_PAGE - (va & (RV_PAGE - 1)));
-        struct rv_translation t;
-        ok = translate(v, va, first, RV_WRITE, &t, fault) &&
-             translate(v, va + first, size - first, RV_WRITE, &t, fault);
-        for (unsigned i = 0; ok && i < size; i++)
-            ok = store_in_page(v, va + i, 1, value >> (8 * i) & 0xff, fault);
+        ok = store_across(v, va, size, value, fault);
     }
     if (ok && unlikely(v->debug.watchpoint_count))
         watch_check(v, va, size, VCPU_WATCH_WRITE);
