@@ -94,6 +94,18 @@ static void slot_decode(struct interp *it, const struct rv_hart *h, uint32_t bit
     }
 }
 
+/* Where protection differs within a page, both halves of a long instruction have to be allowed. */
+static bool interp_second_half(struct rv_hart *h, const struct code_page *p, uint64_t pc,
+                               struct rv_fault *fault)
+{
+    uint64_t offset = pc & (RV_PAGE - 1);
+    if ((p->bytes[offset] & 3) != 3 || offset == RV_PAGE - 2)
+        return true;
+    struct rv_translation t;
+    fault->tval = pc + 2;
+    return rv_translate(h, h->fetch_view, pc + 2, 2, RV_EXEC, &t, &fault->cause);
+}
+
 /* The code page that holds pc, entered into the hart's fetch TLB; NULL with *fault. */
 static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transient,
                                       struct rv_fault *fault)
@@ -114,6 +126,8 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
     *transient = e->tag != align_down(pc, RV_PAGE);
     if (!*transient)
         e->code = p;
+    else if (!interp_second_half(h, p, pc, fault))
+        return NULL;
     return p;
 }
 
@@ -525,7 +539,7 @@ static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
     uint64_t page_va = 0, pc = h->pc, next_pc, icount = h->icount;
     const uint64_t limit = max_insns > UINT64_MAX - icount ? UINT64_MAX : icount + max_insns;
     const uint64_t soft_limit = limit - icount > INTERP_MAX_RUN ? limit - INTERP_MAX_RUN : icount;
-    bool transient = false, first = true;
+    bool transient = false, looked_up = false, first = true;
     const bool debug = v->debug.breakpoint_count || v->debug.watchpoint_count;
     enum vcpu_exit exit = VCPU_EXIT_KICK;
     enum rv_sys_result sys;
@@ -562,8 +576,10 @@ enter : {
         page = interp_enter(v, pc, &transient, &fault);
         if (!page)
             goto fetch_fault;
-        if (unlikely(transient))
+        if (unlikely(transient)) {
             dispatch = step_table;
+            looked_up = true;
+        }
     }
     page_va = align_down(pc, RV_PAGE);
     ip = &page->slots[(pc & (RV_PAGE - 1)) / 2];
@@ -601,13 +617,15 @@ step:
             goto leave;
         }
     }
-    if (unlikely(transient) && !first) {
+    if (unlikely(transient) && !looked_up) {
         /* Protection differs within the page: every instruction is looked up anew. */
         transient = false;
-        first = true;
         pc = PC;
+        if (!debug && icount < soft_limit)
+            dispatch = run_table;
         goto enter;
     }
+    looked_up = false;
     first = false;
     goto *run_table[ip->handler];
 
