@@ -39,11 +39,16 @@ void rv_mem_connect(struct rv_hart *h, struct vcpu *v)
 
 /* ---- translation ---- */
 
+/* The ranges may reach to the end of the address space. */
+static bool watch_overlaps(const struct vcpu_watch *w, uint64_t va, uint64_t size)
+{
+    return w->addr >= va ? w->addr - va < size : va - w->addr < w->len;
+}
+
 static bool watched_page(const struct vcpu *v, uint64_t page)
 {
     for (unsigned i = 0; i < v->debug.watchpoint_count; i++) {
-        const struct vcpu_watch *w = &v->debug.watchpoints[i];
-        if (w->addr < page + RV_PAGE && w->addr + w->len > page)
+        if (watch_overlaps(&v->debug.watchpoints[i], page, RV_PAGE))
             return true;
     }
     return false;
@@ -53,7 +58,7 @@ static void watch_check(struct vcpu *v, uint64_t va, unsigned size, unsigned kin
 {
     for (unsigned i = 0; i < v->debug.watchpoint_count; i++) {
         const struct vcpu_watch *w = &v->debug.watchpoints[i];
-        if ((w->kind & kind) && w->addr < va + size && w->addr + w->len > va) {
+        if ((w->kind & kind) && watch_overlaps(w, va, size)) {
             v->debug.hit = *w;
             v->debug.hit_watch = true;
         }

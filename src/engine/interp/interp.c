@@ -682,6 +682,9 @@ fetch_fault:
     goto resume;
 
 leave:
+    /* The access may have been the last one before the limit or the page's end. */
+    if (unlikely(v->debug.hit_watch))
+        exit = VCPU_EXIT_DEBUG;
     /* A kick that came too late for this run must end the next one. */
     if (!atomic_exchange(&v->stop_at, UINT64_MAX) && exit != VCPU_EXIT_KICK)
         atomic_store(&v->stop_at, 0);
