@@ -206,7 +206,7 @@ static uint64_t mip_read(struct rv_hart *h, unsigned number)
     return rv_mip(h);
 }
 
-/* With Sstc enabled STIP is the timer's, not software's. */
+/* With Sstc enabled STIP is the timer's, not software's; what software had set is forgotten then. */
 static void mip_write(struct rv_hart *h, unsigned number, uint64_t v)
 {
     (void)number;
@@ -270,8 +270,10 @@ static void menvcfg_write(struct rv_hart *h, unsigned number, uint64_t v)
     h->menvcfg = envcfg_legal(old, mask, v);
     if ((old ^ h->menvcfg) & (RV_ENVCFG_PBMTE | RV_ENVCFG_ADUE))
         rv_tlb_flush(h);
-    if ((old ^ h->menvcfg) & RV_ENVCFG_STCE)
+    if ((old ^ h->menvcfg) & RV_ENVCFG_STCE) {
+        h->mip &= ~(UINT64_C(1) << RV_IRQ_STI);
         h->env.stimecmp_changed(h);
+    }
 }
 
 static void senvcfg_write(struct rv_hart *h, unsigned number, uint64_t v)
