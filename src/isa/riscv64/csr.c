@@ -479,11 +479,18 @@ bool rv_csr_peek(struct rv_hart *h, unsigned number, uint64_t *value)
     return true;
 }
 
+/* A counter written from outside is not written by an instruction that has yet to be counted. */
+static unsigned poke_counter_bias(const struct rv_hart *h, unsigned number)
+{
+    return (number == 0xb00 && !(h->mcountinhibit & 1)) ||
+           (number == 0xb02 && !(h->mcountinhibit & 4));
+}
+
 bool rv_csr_poke(struct rv_hart *h, unsigned number, uint64_t value)
 {
     if (number >= CSR_COUNT || !csr_table[number].exists || csr_read_only(number))
         return false;
-    csr_set(h, &csr_table[number], number, value);
+    csr_set(h, &csr_table[number], number, value + poke_counter_bias(h, number));
     return true;
 }
 
