@@ -164,7 +164,8 @@ static void *misaligned_host(const struct rv_hart *h, uint64_t va, enum rv_acces
     return tag == align_down(va, RV_PAGE) ? (void *)(uintptr_t)(va + e->addend) : NULL;
 }
 
-/* An access over the end of a page: both parts must be memory before anything is read or written. */
+/* An access over the end of a page: both parts must be memory before anything is read or written.
+ */
 static bool load_across(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
                         struct rv_fault *fault)
 {

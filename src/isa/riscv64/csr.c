@@ -206,7 +206,8 @@ static uint64_t mip_read(struct rv_hart *h, unsigned number)
     return rv_mip(h);
 }
 
-/* With Sstc enabled STIP is the timer's, not software's; what software had set is forgotten then. */
+/* With Sstc enabled STIP is the timer's, not software's; what software had set is forgotten then.
+ */
 static void mip_write(struct rv_hart *h, unsigned number, uint64_t v)
 {
     (void)number;
@@ -377,6 +378,10 @@ static void pmpaddr_write(struct rv_hart *h, unsigned number, uint64_t v)
 #define ALL UINT64_MAX
 #define IRQ RV_CSR_CHECK_IRQ
 #define EVEN ~UINT64_C(1)
+#define PMPCFG                                                                             \
+    {                                                                                      \
+        .exists = true, .read = pmpcfg_read, .write = pmpcfg_write, .effects = RV_CSR_VIEW \
+    }
 
 static const struct csr csr_table[CSR_COUNT] = {
     /* floating point */
@@ -435,15 +440,18 @@ static const struct csr csr_table[CSR_COUNT] = {
     [0x342] = {.exists = true, FIELD(mcause), .wmask = ALL},
     [0x343] = {.exists = true, FIELD(mtval), .wmask = ALL},
     [0x344] = {.exists = true, .read = mip_read, .write = mip_write, .effects = IRQ},
-    [0x3a0] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3a2] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3a4] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3a6] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3a8] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3aa] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3ac] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3ae] = {.exists = true, .read = pmpcfg_read, .write = pmpcfg_write},
-    [0x3b0 ... 0x3ef] = {.exists = true, .read = pmpaddr_read, .write = pmpaddr_write},
+    [0x3a0] = PMPCFG,
+    [0x3a2] = PMPCFG,
+    [0x3a4] = PMPCFG,
+    [0x3a6] = PMPCFG,
+    [0x3a8] = PMPCFG,
+    [0x3aa] = PMPCFG,
+    [0x3ac] = PMPCFG,
+    [0x3ae] = PMPCFG,
+    [0x3b0 ... 0x3ef] = {.exists = true,
+                         .read = pmpaddr_read,
+                         .write = pmpaddr_write,
+                         .effects = RV_CSR_VIEW},
     [0xb00] = {.exists = true, .read = cycle_read, .write = cycle_write},
     [0xb02] = {.exists = true, .read = instret_read, .write = instret_write},
     [0xb03 ... 0xb1f] = {.exists = true, .read = zero_read, .write = ignore_write},
