@@ -104,7 +104,19 @@ static int hart_post_load(void *obj, struct error *err)
     if (h->priv > RV_PRIV_M || h->priv == 2)
         return error_set(err, EINVAL, "saved hart has privilege mode %u, which does not exist",
                          h->priv);
+    if (bits_get(h->mstatus, RV_MSTATUS_MPP_SHIFT, 2) == 2)
+        return error_set(err, EINVAL,
+                         "saved hart would return to privilege mode 2, which does not "
+                         "exist");
+    unsigned satp_mode = (unsigned)(h->satp >> 60);
+    if (satp_mode != RV_SATP_BARE && (satp_mode < RV_SATP_SV39 || satp_mode > h->satp_max))
+        return error_set(err, EINVAL,
+                         "saved hart uses address translation mode %u, this one has "
+                         "up to %u",
+                         satp_mode, h->satp_max);
     h->x[0] = 0;
+    h->mepc &= ~UINT64_C(1);
+    h->sepc &= ~UINT64_C(1);
     h->fflags &= 31;
     h->frm &= 7;
     h->pc &= ~UINT64_C(1);
