@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 
 /* Of tables within tables; a bound for hostile streams and for typing errors. */
 #define MAX_DEPTH 8
+#define MAX_FIELDS 256 /* of a table */
 
 /* ---- writing ---- */
 
@@ -142,6 +144,14 @@ static const struct state_field *field_find(const struct state_table *t, const c
 static int load_object(struct state_in *in, const struct state_table *t, void *obj, unsigned depth,
                        struct error *err);
 
+static bool all_bools(const uint8_t *p, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (p[i] > 1)
+            return false;
+    return true;
+}
+
 static int load_field(struct state_in *in, const struct state_table *t, uint64_t *seen, void *obj,
                       unsigned depth, struct error *err)
 {
@@ -158,24 +168,29 @@ static int load_field(struct state_in *in, const struct state_table *t, uint64_t
                          "saved state has %u elements of %u bytes in '%s.%s', expected %zu of %zu",
                          count, size, t->name, name, f->count, f->sub ? 0 : f->size);
     size_t index = (size_t)(f - t->fields);
-    if (index < 64) {
-        if (*seen & (UINT64_C(1) << index))
-            return error_set(err, EINVAL, "saved state has '%s.%s' twice", t->name, name);
-        *seen |= UINT64_C(1) << index;
-    }
+    if (seen[index / 64] >> index % 64 & 1)
+        return error_set(err, EINVAL, "saved state has '%s.%s' twice", t->name, name);
+    seen[index / 64] |= UINT64_C(1) << index % 64;
     char *dst = (char *)obj + f->offset;
     if (!f->sub) {
         const uint8_t *p = bytes == f->size * f->count ? in_bytes(in, bytes) : NULL;
         if (!p)
             return in_short(err, t);
+        if (f->is_bool && !all_bools(p, bytes))
+            return error_set(err, EINVAL, "saved state has '%s.%s' neither true nor false", t->name,
+                             name);
         memcpy(dst, p, bytes);
         return 0;
     }
+    size_t start = in->pos;
     for (size_t i = 0; i < f->count; i++) {
         int rc = load_object(in, f->sub, dst + i * f->size, depth + 1, err);
         if (rc)
             return rc;
     }
+    if (in->pos - start != bytes)
+        return error_set(err, EINVAL, "saved state has '%s.%s' in %u bytes, which hold %zu",
+                         t->name, name, bytes, in->pos - start);
     return 0;
 }
 
@@ -192,15 +207,16 @@ static int load_object(struct state_in *in, const struct state_table *t, void *o
         return error_set(err, EINVAL,
                          "saved state of '%s' has version %u, this guise reads up to %u", t->name,
                          version, t->version);
-    uint64_t seen = 0;
+    uint64_t seen[MAX_FIELDS / 64] = {0};
+    assert(field_count(t) <= MAX_FIELDS);
     for (uint32_t i = 0; i < fields; i++) {
-        int rc = load_field(in, t, &seen, obj, depth, err);
+        int rc = load_field(in, t, seen, obj, depth, err);
         if (rc)
             return rc;
     }
     for (const struct state_field *f = t->fields; f->name; f++) {
         size_t index = (size_t)(f - t->fields);
-        if (index < 64 && f->since <= version && !(seen & (UINT64_C(1) << index)))
+        if (f->since <= version && !(seen[index / 64] >> index % 64 & 1))
             return error_set(err, EINVAL, "saved state lacks '%s.%s'", t->name, f->name);
     }
     return t->post_load ? t->post_load(obj, err) : 0;

@@ -9,7 +9,8 @@
  * element size, count and bytes (little-endian). A reader finds fields by name, so fields may be
  * reordered; a field added later carries the version that brought it (`since`) and keeps its value
  * of before the load when an older stream lacks it. Anything else that does not match is an error
- * that names the object and field. A stream is hostile input: every length is checked.
+ * that names the object and field. A stream is hostile input: every length is checked, and a bool
+ * that is neither 0 nor 1 is refused, because C leaves open what reading it does.
  *
  * Use:
  *     static const struct state_field uart_fields[] = {
@@ -41,6 +42,7 @@ struct state_field {
     size_t count;                  /* elements */
     uint32_t since;                /* first version that has the field */
     const struct state_table *sub; /* element type when it is a struct */
+    bool is_bool;                  /* elements are bool: a reader takes 0 and 1 only */
 };
 
 struct state_table {
@@ -53,18 +55,22 @@ struct state_table {
     int (*post_load)(void *obj, struct error *err);
 };
 
-#define STATE_SCALARS(type, m, elem, v)                                     \
-    {                                                                       \
-        .name = #m, .offset = offsetof(type, m), .size = (elem),            \
-        .count = sizeof(((type *)0)->m) / (elem), .since = (v), .sub = NULL \
+#define STATE_IS_BOOL(e)                                  \
+    (__builtin_types_compatible_p(__typeof__(e), bool) || \
+     __builtin_types_compatible_p(__typeof__(e), _Atomic bool))
+#define STATE_SCALARS(type, m, elem, v)                                                         \
+    {                                                                                           \
+        .name = #m, .offset = offsetof(type, m), .size = sizeof(((type *)0)->elem),             \
+        .count = sizeof(((type *)0)->m) / sizeof(((type *)0)->elem), .since = (v), .sub = NULL, \
+        .is_bool = STATE_IS_BOOL(((type *)0)->elem)                                             \
     }
 
 /* One unsigned or bool member. */
-#define STATE_FIELD(type, m) STATE_SCALARS(type, m, sizeof(((type *)0)->m), 1)
-#define STATE_FIELD_SINCE(type, m, v) STATE_SCALARS(type, m, sizeof(((type *)0)->m), v)
+#define STATE_FIELD(type, m) STATE_SCALARS(type, m, m, 1)
+#define STATE_FIELD_SINCE(type, m, v) STATE_SCALARS(type, m, m, v)
 /* An array of unsigned or bool members. */
-#define STATE_ARRAY(type, m) STATE_SCALARS(type, m, sizeof(((type *)0)->m[0]), 1)
-#define STATE_ARRAY_SINCE(type, m, v) STATE_SCALARS(type, m, sizeof(((type *)0)->m[0]), v)
+#define STATE_ARRAY(type, m) STATE_SCALARS(type, m, m[0], 1)
+#define STATE_ARRAY_SINCE(type, m, v) STATE_SCALARS(type, m, m[0], v)
 /* A member struct, or an array of them (then the macro counts the elements). */
 #define STATE_STRUCT(type, m, table)                                                         \
     {                                                                                        \
