@@ -1,5 +1,6 @@
 #include "core/clock.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <time.h>
 
@@ -7,6 +8,9 @@ static const struct state_field clock_fields[] = {
     STATE_FIELD(struct clock, ns),
     STATE_END,
 };
+
+/* 146 years: leaves room for sums with host time and deadlines. */
+#define CLOCK_MAX_LOADED (UINT64_C(1) << 62)
 
 static void clock_pre_save(void *obj)
 {
@@ -19,7 +23,10 @@ static void clock_pre_save(void *obj)
 static int clock_post_load(void *obj, struct error *err)
 {
     struct clock *c = obj;
-    (void)err;
+    if (c->ns > CLOCK_MAX_LOADED)
+        return error_set(err, EINVAL,
+                         "saved clock shows %llu ns, which is no time a machine reaches",
+                         (unsigned long long)c->ns);
     if (c->running) {
         c->running = false;
         clock_start(c);
