@@ -17,7 +17,8 @@ struct region {
     gpa_t base;
     uint64_t size;
     enum region_kind kind;
-    uint8_t *host; /* RAM, ROM */
+    uint8_t *host; /* RAM, ROM: mapping of fd */
+    int fd;
     const struct mmio_ops *ops;
     struct device *dev;
 };
@@ -40,9 +41,13 @@ void addrspace_free(struct addrspace *as)
 {
     if (!as)
         return;
-    for (unsigned i = 0; i < as->count; i++)
-        if (as->regions[i].host)
-            munmap(as->regions[i].host, as->regions[i].size);
+    for (unsigned i = 0; i < as->count; i++) {
+        const struct region *r = &as->regions[i];
+        if (r->kind == REGION_MMIO)
+            continue;
+        munmap(r->host, r->size);
+        close(r->fd);
+    }
     free(as);
 }
 
@@ -100,15 +105,18 @@ static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
                          (unsigned long long)size, strerror(code));
     }
     void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    int code = errno;
-    close(fd);
-    if (host == MAP_FAILED)
+    if (host == MAP_FAILED) {
+        int code = errno;
+        close(fd);
         return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
                          (unsigned long long)size, strerror(code));
+    }
     int rc = addrspace_insert(
-        as, (struct region){.base = base, .size = size, .kind = kind, .host = host}, err);
-    if (rc)
+        as, (struct region){.base = base, .size = size, .kind = kind, .host = host, .fd = fd}, err);
+    if (rc) {
         munmap(host, size);
+        close(fd);
+    }
     return rc;
 }
 
@@ -269,17 +277,17 @@ static bool page_is_zero(const uint8_t *p)
 }
 
 /*
- * Asks the host which pages were ever touched, so that looking for non-zero pages does not make
- * untouched ones resident. NULL when the host does not say; then every page is looked at.
+ * Where from `offset` on the next page is that was ever touched (SEEK_DATA) or never was
+ * (SEEK_HOLE): looking for non-zero pages must not make untouched ones resident. A page that the
+ * host has swapped out counts as touched.
  */
-static unsigned char *region_touched(const struct region *r)
+static uint64_t region_seek(const struct region *r, uint64_t offset, int whence)
 {
-    unsigned char *map = malloc(r->size / PAGE);
-    if (map && mincore(r->host, r->size, map)) {
-        free(map);
-        return NULL;
-    }
-    return map;
+    off_t found = lseek(r->fd, (off_t)offset, whence);
+    if (found >= 0)
+        return (uint64_t)found;
+    /* No data any more; or the host cannot say, and all of it is looked at. */
+    return whence == SEEK_DATA && errno != ENXIO ? offset : r->size;
 }
 
 /* Calls fn for each page of memory that is not all zero. */
@@ -290,11 +298,14 @@ static void addrspace_each_page(const struct addrspace *as,
         const struct region *r = &as->regions[i];
         if (r->kind == REGION_MMIO)
             continue;
-        unsigned char *touched = region_touched(r);
-        for (uint64_t off = 0; off < r->size; off += PAGE)
-            if ((!touched || (touched[off / PAGE] & 1)) && !page_is_zero(r->host + off))
-                fn(ctx, r->base + off, r->host + off);
-        free(touched);
+        uint64_t off = region_seek(r, 0, SEEK_DATA);
+        while (off < r->size) {
+            uint64_t end = region_seek(r, off, SEEK_HOLE);
+            for (; off < end; off += PAGE)
+                if (!page_is_zero(r->host + off))
+                    fn(ctx, r->base + off, r->host + off);
+            off = region_seek(r, off, SEEK_DATA);
+        }
     }
 }
 
