@@ -157,6 +157,9 @@ struct fence {
 /*
  * A hart that is outside the guest carries the request out before it enters again; only one that
  * is inside has to be waited for. Owners publish in_guest before they look for requests.
+ *
+ * The request comes before the ticket here, and sbi_requests looks at tickets before requests:
+ * whoever sees a ticket also sees, or has seen, the request that belongs to it.
  */
 static void ask_fence(struct sbi *sbi, struct vcpu *target, void *ctx)
 {
@@ -166,8 +169,8 @@ static void ask_fence(struct sbi *sbi, struct vcpu *target, void *ctx)
         return;
     }
     struct sbi_hart *sh = &sbi->harts[target->index];
-    uint32_t ticket = atomic_fetch_add(&sh->fences_asked, 1) + 1;
     atomic_fetch_or(&target->requests, f->request);
+    uint32_t ticket = atomic_fetch_add(&sh->fences_asked, 1) + 1;
     if (!atomic_load(&target->in_guest))
         return;
     vcpu_kick(target);
@@ -404,14 +407,14 @@ void sbi_requests(struct sbi *sbi, struct vcpu *v, uint32_t bits)
 {
     struct rv_hart *h = v->arch;
     struct sbi_hart *sh = &sbi->harts[v->index];
-    if (bits & (VCPU_REQ_FLUSH_TLB | VCPU_REQ_FENCE_I)) {
-        uint32_t asked = atomic_load(&sh->fences_asked);
-        if (bits & VCPU_REQ_FLUSH_TLB)
-            rv_tlb_flush(h);
-        if (bits & VCPU_REQ_FENCE_I)
-            rv_fence_i(h);
-        atomic_store(&sh->fences_done, asked);
-    }
+    const uint32_t fences = VCPU_REQ_FLUSH_TLB | VCPU_REQ_FENCE_I;
+    uint32_t asked = atomic_load(&sh->fences_asked);
+    bits |= atomic_fetch_and(&v->requests, ~fences) & fences;
+    if (bits & VCPU_REQ_FLUSH_TLB)
+        rv_tlb_flush(h);
+    if (bits & VCPU_REQ_FENCE_I)
+        rv_fence_i(h);
+    atomic_store(&sh->fences_done, asked);
     if (bits & VCPU_REQ_IPI)
         h->mip |= 1u << RV_IRQ_SSI;
     if (atomic_load(&sh->state) == SBI_START_PENDING) {
