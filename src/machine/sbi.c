@@ -116,7 +116,7 @@ static bool sbi_each_hart(struct sbi *sbi, uint64_t mask, uint64_t base,
             fn(sbi, &sbi->machine->vcpus[i], ctx);
         return true;
     }
-    if (mask && (base >= count || 63 - (unsigned)__builtin_clzll(mask) >= count - base))
+    if (base >= count || (mask && 63 - (unsigned)__builtin_clzll(mask) >= count - base))
         return false;
     for (unsigned i = 0; mask; i++, mask >>= 1)
         if (mask & 1)
@@ -197,11 +197,16 @@ static struct sbi_result call_rfence(struct sbi *sbi, struct vcpu *v, const uint
 
 /* ---- HSM (9) ---- */
 
+static bool sbi_can_execute(const struct sbi *sbi, gpa_t addr)
+{
+    return !(addr & 1) && addrspace_readable(sbi->machine->mem, addr, 2);
+}
+
 static struct sbi_result hart_start(struct sbi *sbi, const uint64_t *a)
 {
     if (a[0] >= sbi->machine->vcpu_count)
         return sbi_err(SBI_ERR_INVALID_PARAM);
-    if (!addrspace_readable(sbi->machine->mem, a[1], 2))
+    if (!sbi_can_execute(sbi, a[1]))
         return sbi_err(SBI_ERR_INVALID_ADDRESS);
     struct sbi_hart *sh = &sbi->harts[a[0]];
     pthread_mutex_lock(&sbi->lock);
@@ -225,16 +230,35 @@ static void hart_enter(struct rv_hart *h, uint64_t addr, uint64_t arg)
         h->x[i] = 0;
     h->x[A0] = h->hartid;
     h->x[A1] = arg;
-    h->pc = addr & ~UINT64_C(1);
+    h->pc = addr;
     h->priv = RV_PRIV_S;
     rv_csr_poke(h, 0x180, 0);                               /* satp */
     rv_csr_poke(h, 0x100, rv_mstatus(h) & ~RV_MSTATUS_SIE); /* sstatus */
     rv_hart_view_changed(h);
 }
 
+#define SUSPEND_RETENTIVE 0u
+#define SUSPEND_NON_RETENTIVE 0x80000000u
+
+/* What a non-retentive suspend keeps is nothing: the registers of its resumption are set now. */
+static struct sbi_result hart_suspend(struct sbi *sbi, struct vcpu *v, const uint64_t *a)
+{
+    struct sbi_hart *self = &sbi->harts[v->index];
+    uint32_t type = (uint32_t)a[0];
+    if (type != SUSPEND_RETENTIVE && type != SUSPEND_NON_RETENTIVE)
+        return sbi_err(SBI_ERR_INVALID_PARAM);
+    if (type == SUSPEND_NON_RETENTIVE && !sbi_can_execute(sbi, a[1]))
+        return sbi_err(SBI_ERR_INVALID_ADDRESS);
+    atomic_store(&self->state, SBI_SUSPENDED);
+    if (type == SUSPEND_RETENTIVE)
+        return sbi_ok(0);
+    struct rv_hart *h = v->arch;
+    hart_enter(h, a[1], a[2]);
+    return (struct sbi_result){(int64_t)h->hartid, a[2]};
+}
+
 static struct sbi_result call_hsm(struct sbi *sbi, struct vcpu *v, const uint64_t *a, uint64_t fid)
 {
-    struct rv_hart *h = v->arch;
     struct sbi_hart *self = &sbi->harts[v->index];
     switch (fid) {
     case 0:
@@ -246,19 +270,8 @@ static struct sbi_result call_hsm(struct sbi *sbi, struct vcpu *v, const uint64_
         if (a[0] >= sbi->machine->vcpu_count)
             return sbi_err(SBI_ERR_INVALID_PARAM);
         return sbi_ok(atomic_load(&sbi->harts[a[0]].state));
-    case 3: /* hart_suspend */
-        if ((uint32_t)a[0] == 0) {
-            atomic_store(&self->state, SBI_SUSPENDED);
-            return sbi_ok(0);
-        }
-        if ((uint32_t)a[0] == 0x80000000) {
-            self->start_addr = a[1];
-            self->start_arg = a[2];
-            hart_enter(h, a[1], a[2]);
-            atomic_store(&self->state, SBI_SUSPENDED);
-            return sbi_ok(0);
-        }
-        return sbi_err(SBI_ERR_INVALID_PARAM);
+    case 3:
+        return hart_suspend(sbi, v, a);
     default:
         return sbi_err(SBI_ERR_NOT_SUPPORTED);
     }
@@ -293,13 +306,15 @@ static struct sbi_result call_dbcn(struct sbi *sbi, struct vcpu *v, const uint64
     switch (fid) {
     case 0: {
         uint64_t len = a[0] < DBCN_MAX ? a[0] : DBCN_MAX;
-        const void *p = a[2] ? NULL : addrspace_readable(sbi->machine->mem, a[1], len);
+        const void *p = a[2] ? NULL : addrspace_readable(sbi->machine->mem, a[1], a[0]);
         if (!p)
             return sbi_err(SBI_ERR_INVALID_PARAM);
         return sbi_ok(sbi->console ? chr_write(sbi->console, p, len) : len);
     }
     case 1: /* input goes to the serial port */
-        return sbi_ok(0);
+        return a[2] || !addrspace_ram(sbi->machine->mem, a[1], a[0])
+                   ? sbi_err(SBI_ERR_INVALID_PARAM)
+                   : sbi_ok(0);
     case 2:
         if (sbi->console)
             chr_write(sbi->console, &byte, 1);
@@ -319,12 +334,21 @@ static int pmu_counter_for(uint64_t event)
     return event == 1 ? PMU_CYCLE : event == 2 ? PMU_INSTRET : -1;
 }
 
+/* The set of counters (11.5) that base and mask name, as bits; 0 if it has an impossible one. */
+static unsigned pmu_set(uint64_t base, uint64_t mask)
+{
+    const unsigned all = 1u << PMU_CYCLE | 1u << PMU_INSTRET;
+    uint64_t set = base < PMU_COUNTERS ? mask << base : 0;
+    return set && set >> base == mask && !(set & ~(uint64_t)all) ? (unsigned)set : 0;
+}
+
 static struct sbi_result pmu_match(struct rv_hart *h, const uint64_t *a)
 {
+    unsigned set = pmu_set(a[0], a[1]);
+    if (!set)
+        return sbi_err(SBI_ERR_INVALID_PARAM);
     int counter = pmu_counter_for(a[3]);
-    if (counter < 0)
-        return sbi_err(SBI_ERR_NOT_SUPPORTED);
-    if ((unsigned)counter < a[0] || !(a[1] >> ((unsigned)counter - a[0]) & 1))
+    if (counter < 0 || !(set >> counter & 1))
         return sbi_err(SBI_ERR_NOT_SUPPORTED);
     if (a[2] & 2) /* clear the value */
         rv_csr_poke(h, 0xb00 + (unsigned)counter, 0);
@@ -333,15 +357,12 @@ static struct sbi_result pmu_match(struct rv_hart *h, const uint64_t *a)
 
 static struct sbi_result pmu_start(struct rv_hart *h, const uint64_t *a)
 {
-    for (unsigned i = 0; i < 64; i++) {
-        if (!(a[1] >> i & 1))
-            continue;
-        uint64_t counter = a[0] + i;
-        if (counter != PMU_CYCLE && counter != PMU_INSTRET)
-            return sbi_err(SBI_ERR_INVALID_PARAM);
-        if (a[2] & 1)
-            rv_csr_poke(h, 0xb00 + (unsigned)counter, a[3]);
-    }
+    unsigned set = pmu_set(a[0], a[1]);
+    if (!set)
+        return sbi_err(SBI_ERR_INVALID_PARAM);
+    for (unsigned i = 0; i < PMU_COUNTERS; i++)
+        if (set >> i & 1 && a[2] & 1)
+            rv_csr_poke(h, 0xb00 + i, a[3]);
     return sbi_ok(0);
 }
 
@@ -360,8 +381,8 @@ static struct sbi_result call_pmu(struct sbi *sbi, struct vcpu *v, const uint64_
         return pmu_match(h, a);
     case 3:
         return pmu_start(h, a);
-    case 4: /* stop: they run on, which nobody can observe through this interface */
-        return sbi_ok(0);
+    case 4: /* stop: they run on, as they did before the first start */
+        return pmu_set(a[0], a[1]) ? sbi_ok(0) : sbi_err(SBI_ERR_INVALID_PARAM);
     default:
         return sbi_err(SBI_ERR_NOT_SUPPORTED);
     }
@@ -394,11 +415,7 @@ void sbi_call(struct sbi *sbi, struct vcpu *v)
     const struct extension *e = sbi_find(h->x[A7]);
     uint64_t args[6];
     memcpy(args, &h->x[A0], sizeof args);
-    bool starts_elsewhere =
-        e && e->call == call_hsm && h->x[A6] == 3 && (uint32_t)args[0] == 0x80000000;
     struct sbi_result r = e ? e->call(sbi, v, args, h->x[A6]) : sbi_err(SBI_ERR_NOT_SUPPORTED);
-    if (starts_elsewhere)
-        return; /* a non-retentive suspend does not return */
     h->x[A0] = (uint64_t)r.error;
     h->x[A1] = r.value;
 }
@@ -418,6 +435,7 @@ void sbi_requests(struct sbi *sbi, struct vcpu *v, uint32_t bits)
     if (bits & VCPU_REQ_IPI)
         h->mip |= 1u << RV_IRQ_SSI;
     if (atomic_load(&sh->state) == SBI_START_PENDING) {
+        h->mip &= ~(UINT64_C(1) << RV_IRQ_SSI); /* sent to it while it was stopped */
         hart_enter(h, sh->start_addr, sh->start_arg);
         atomic_store(&sh->state, SBI_STARTED);
     }
