@@ -35,8 +35,12 @@ static uint64_t hart_time(void *ctx)
 
 static void hart_timer_fired(void *ctx)
 {
-    const struct virt_hart *vh = ctx;
-    vcpu_irq_set(vh->vcpu, RV_IRQ_STI, true);
+    struct virt_hart *vh = ctx;
+    pthread_mutex_lock(&vh->timer_lock);
+    /* The hart may have set another time since the clock decided to call. */
+    if (vh->deadline <= clock_ns(&vh->machine->clock))
+        vcpu_irq_set(vh->vcpu, RV_IRQ_STI, true);
+    pthread_mutex_unlock(&vh->timer_lock);
 }
 
 /* Sstc: STIP is time >= stimecmp while menvcfg.STCE is set. */
@@ -44,17 +48,16 @@ static void hart_stimecmp_changed(struct rv_hart *h)
 {
     struct virt_hart *vh = container_of(h, struct virt_hart, hart);
     struct clock *clock = &vh->machine->clock;
-    if (!(h->menvcfg & RV_ENVCFG_STCE)) {
-        clock_timer_cancel(clock, &vh->timer);
-        vcpu_irq_set(vh->vcpu, RV_IRQ_STI, false);
-        return;
-    }
-    uint64_t deadline = h->stimecmp > (CLOCK_NEVER - 1) / VIRT_NS_PER_TICK
+    bool on = h->menvcfg & RV_ENVCFG_STCE;
+    uint64_t deadline = !on || h->stimecmp > (CLOCK_NEVER - 1) / VIRT_NS_PER_TICK
                             ? CLOCK_NEVER
                             : h->stimecmp * VIRT_NS_PER_TICK;
+    pthread_mutex_lock(&vh->timer_lock);
     bool due = deadline <= clock_ns(clock);
+    vh->deadline = deadline;
     vcpu_irq_set(vh->vcpu, RV_IRQ_STI, due);
     clock_timer_set(clock, &vh->timer, due ? CLOCK_NEVER : deadline);
+    pthread_mutex_unlock(&vh->timer_lock);
 }
 
 /* ---- machine_ops ---- */
@@ -131,6 +134,8 @@ static void virt_free(struct machine *m)
         device_free(m->devices[i]);
     sbi_fini(&virt->sbi);
     virt_boot_close(virt);
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        pthread_mutex_destroy(&virt->harts[i].timer_lock);
     addrspace_free(m->mem);
     clock_fini(&m->clock);
     free(m->vcpus);
@@ -186,6 +191,8 @@ static int virt_harts(struct virt *virt, struct error *err)
         vh->vcpu = v;
         vh->machine = m;
         clock_timer_init(&vh->timer, hart_timer_fired, vh);
+        pthread_mutex_init(&vh->timer_lock, NULL);
+        vh->deadline = CLOCK_NEVER;
         vh->hart.hartid = i;
         vh->hart.misa = misa;
         vh->hart.exts = rv_exts_closure(RV_EXTS_DEFAULT);

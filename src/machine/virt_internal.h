@@ -30,7 +30,9 @@ struct virt_layout {
 
 struct virt_hart {
     struct rv_hart hart;
-    struct clock_timer timer; /* stimecmp */
+    struct clock_timer timer;   /* stimecmp */
+    pthread_mutex_t timer_lock; /* STIP against its deadline; taken before the clock's */
+    uint64_t deadline;          /* guest ns at which STIP rises, CLOCK_NEVER: not */
     struct machine *machine;
     struct vcpu *vcpu;
 };
