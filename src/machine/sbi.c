@@ -44,6 +44,7 @@ static const struct state_field sbi_hart_fields[] = {
     STATE_FIELD(struct sbi_hart, state),
     STATE_FIELD(struct sbi_hart, start_addr),
     STATE_FIELD(struct sbi_hart, start_arg),
+    STATE_STRUCT(struct sbi_hart, sta, &sbi_sta_state),
     STATE_END,
 };
 
@@ -388,6 +389,15 @@ static struct sbi_result call_pmu(struct sbi *sbi, struct vcpu *v, const uint64_
     }
 }
 
+/* ---- STA (16) ---- */
+
+static struct sbi_result call_sta(struct sbi *sbi, struct vcpu *v, const uint64_t *a, uint64_t fid)
+{
+    if (fid)
+        return sbi_err(SBI_ERR_NOT_SUPPORTED);
+    return sbi_err(sbi_sta_set(&sbi->harts[v->index].sta, v, a[0], a[1], a[2]));
+}
+
 /* ---- the table ---- */
 
 struct extension {
@@ -398,7 +408,7 @@ struct extension {
 static const struct extension extensions[] = {
     {0x10, call_base},         {0x54494d45, call_time}, {0x735049, call_ipi},
     {0x52464e43, call_rfence}, {0x48534d, call_hsm},    {0x53525354, call_srst},
-    {0x4442434e, call_dbcn},   {0x504d55, call_pmu},
+    {0x4442434e, call_dbcn},   {0x504d55, call_pmu},    {0x535441, call_sta},
 };
 
 static const struct extension *sbi_find(uint64_t id)
@@ -441,6 +451,8 @@ void sbi_requests(struct sbi *sbi, struct vcpu *v, uint32_t bits)
     }
     if (atomic_load(&sh->state) == SBI_SUSPENDED && rv_wfi_done(h))
         atomic_store(&sh->state, SBI_STARTED);
+    if (atomic_load_explicit(&v->in_guest, memory_order_relaxed))
+        sbi_sta_update(&sh->sta, v);
 }
 
 bool sbi_started(const struct sbi *sbi, const struct vcpu *v)
@@ -456,6 +468,8 @@ int sbi_init(struct sbi *sbi, struct machine *m, struct chr *console, struct err
     sbi->harts = calloc(m->vcpu_count, sizeof *sbi->harts);
     if (!sbi->harts)
         return error_set(err, ENOMEM, "out of memory for %u harts", m->vcpu_count);
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        sbi_sta_init(&sbi->harts[i].sta);
     pthread_mutex_init(&sbi->lock, NULL);
     return 0;
 }
@@ -464,12 +478,16 @@ void sbi_fini(struct sbi *sbi)
 {
     if (!sbi->harts)
         return;
+    for (unsigned i = 0; i < sbi->machine->vcpu_count; i++)
+        sbi_sta_fini(&sbi->harts[i].sta);
     free(sbi->harts);
     pthread_mutex_destroy(&sbi->lock);
 }
 
 void sbi_reset(struct sbi *sbi, unsigned boot)
 {
-    for (unsigned i = 0; i < sbi->machine->vcpu_count; i++)
+    for (unsigned i = 0; i < sbi->machine->vcpu_count; i++) {
         atomic_store(&sbi->harts[i].state, i == boot ? SBI_STARTED : SBI_STOPPED);
+        sbi_sta_reset(&sbi->harts[i].sta);
+    }
 }

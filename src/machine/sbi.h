@@ -1,12 +1,13 @@
 /*
  * The Supervisor Binary Interface (RISC-V SBI 2.0), answered by guise in the place of M-mode
- * firmware: BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, PMU. Calls reach sbi_call when an engine
+ * firmware: BASE, TIME, IPI, RFENCE, HSM, SRST, DBCN, PMU, STA. Calls reach sbi_call when an engine
  * returns VCPU_EXIT_CALL; arguments and results are in a0..a7.
  */
 #pragma once
 
 #include "chr/chr.h"
 #include "machine/machine.h"
+#include "machine/sbi_sta.h"
 
 #include <stdatomic.h>
 
@@ -23,6 +24,7 @@ struct sbi_hart {
     uint64_t start_addr, start_arg;
     /* Remote fences: tickets asked for by others, and the last one that was carried out. */
     _Atomic uint32_t fences_asked, fences_done;
+    struct sbi_sta sta;
 };
 
 struct sbi {
