@@ -33,6 +33,7 @@ enum {
     VCPU_REQ_FENCE_I = 1u << 2,   /* drop what was derived from instructions (remote fence.i) */
     VCPU_REQ_WAKE = 1u << 3,      /* hart state management started or woke it */
     VCPU_REQ_IPI = 1u << 4,       /* inter-processor interrupt from firmware */
+    VCPU_REQ_TIME = 1u << 5,      /* guest time was moved: its deadlines are other ones */
 };
 
 enum { VCPU_WATCH_READ = 1, VCPU_WATCH_WRITE = 2 };

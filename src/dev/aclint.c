@@ -27,7 +27,9 @@ struct aclint {
 
     uint8_t msip[ACLINT_MAX_HARTS];
     uint64_t mtimecmp[ACLINT_MAX_HARTS];
-    uint64_t mtime_offset; /* mtime = ticks of the clock + this, modulo 2^64 */
+    void (*moved)(void *ctx); /* mtime was written; may be NULL */
+    void *moved_ctx;
+    _Atomic uint64_t mtime_offset; /* mtime = ticks of the clock + this, modulo 2^64 */
 };
 
 static struct aclint *aclint_of(struct device *dev)
@@ -125,6 +127,8 @@ static void aclint_write(struct device *dev, uint64_t offset, unsigned size, uin
             return;
         uint64_t ticks = aclint_ticks(a);
         a->mtime_offset = aclint_merge(ticks + a->mtime_offset, offset, size, value) - ticks;
+        if (a->moved)
+            a->moved(a->moved_ctx);
         for (unsigned i = 0; i < a->harts; i++)
             aclint_update_timer(a, i);
     } else if (offset >= REG_MTIMECMP) {
@@ -222,4 +226,16 @@ struct device *aclint_new(struct clock *clock, unsigned harts, const struct irq_
     }
     aclint_clear(a);
     return &a->dev;
+}
+
+uint64_t aclint_offset(struct device *aclint)
+{
+    return container_of(aclint, struct aclint, dev)->mtime_offset;
+}
+
+void aclint_set_moved(struct device *aclint, void (*moved)(void *ctx), void *ctx)
+{
+    struct aclint *a = container_of(aclint, struct aclint, dev);
+    a->moved = moved;
+    a->moved_ctx = ctx;
 }

@@ -28,3 +28,12 @@ struct device *aclint_new(struct clock *clock, unsigned harts, const struct irq_
                           const struct irq_line *mtip, struct error *err);
 
 extern const struct mmio_ops aclint_mmio;
+
+/* mtime = ticks of the clock + this, modulo 2^64. Any thread. */
+uint64_t aclint_offset(struct device *aclint);
+
+/*
+ * Who wants to know that the guest wrote mtime: `moved` is called with the device's lock held, by
+ * the thread that wrote. To be set before the machine runs.
+ */
+void aclint_set_moved(struct device *aclint, void (*moved)(void *ctx), void *ctx);

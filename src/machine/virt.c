@@ -27,10 +27,25 @@ static struct virt *virt_of(struct machine *m)
 
 /* ---- time ---- */
 
+/* mtime is the clock plus what the guest's firmware has written to it. */
+static uint64_t virt_time_offset(struct machine *m)
+{
+    struct device *aclint = virt_of(m)->aclint;
+    return aclint ? aclint_offset(aclint) : 0;
+}
+
 static uint64_t hart_time(void *ctx)
 {
     const struct vcpu *v = ctx;
-    return clock_ns(v->clock) / VIRT_NS_PER_TICK;
+    const struct virt_hart *vh = container_of(v->arch, struct virt_hart, hart);
+    return clock_ns(v->clock) / VIRT_NS_PER_TICK + virt_time_offset(vh->machine);
+}
+
+static void virt_time_moved(void *ctx)
+{
+    struct machine *m = ctx;
+    for (unsigned i = 0; i < m->vcpu_count; i++)
+        vcpu_request(&m->vcpus[i], VCPU_REQ_TIME);
 }
 
 static void hart_timer_fired(void *ctx)
@@ -49,9 +64,10 @@ static void hart_stimecmp_changed(struct rv_hart *h)
     struct virt_hart *vh = container_of(h, struct virt_hart, hart);
     struct clock *clock = &vh->machine->clock;
     bool on = h->menvcfg & RV_ENVCFG_STCE;
-    uint64_t deadline = !on || h->stimecmp > (CLOCK_NEVER - 1) / VIRT_NS_PER_TICK
-                            ? CLOCK_NEVER
-                            : h->stimecmp * VIRT_NS_PER_TICK;
+    uint64_t offset = virt_time_offset(vh->machine);
+    uint64_t tick = h->stimecmp > offset ? h->stimecmp - offset : 0;
+    uint64_t deadline =
+        !on || tick > (CLOCK_NEVER - 1) / VIRT_NS_PER_TICK ? CLOCK_NEVER : tick * VIRT_NS_PER_TICK;
     pthread_mutex_lock(&vh->timer_lock);
     bool due = deadline <= clock_ns(clock);
     vh->deadline = deadline;
@@ -86,6 +102,8 @@ static void virt_call(struct machine *m, struct vcpu *v)
 static void virt_requests(struct machine *m, struct vcpu *v, uint32_t bits)
 {
     struct virt *virt = virt_of(m);
+    if (bits & VCPU_REQ_TIME)
+        hart_stimecmp_changed(v->arch);
     if (virt->has_sbi)
         sbi_requests(&virt->sbi, v, bits);
 }
@@ -231,6 +249,8 @@ static int virt_irqchips(struct virt *virt, struct device **plic, struct error *
     if (rc || virt->has_sbi)
         return rc;
     virt->aclint = aclint_new(&m->clock, m->vcpu_count, msip, mtip, err);
+    if (virt->aclint)
+        aclint_set_moved(virt->aclint, virt_time_moved, m);
     return virt_add(virt, virt->aclint, VIRT_CLINT, ACLINT_SIZE, &aclint_mmio, err);
 }
 

@@ -77,9 +77,9 @@ static void save_machine(struct vm *vm, struct state_out *out)
     state_save(out, &clock_state, &m->clock);
     for (unsigned i = 0; i < m->vcpu_count; i++)
         state_save(out, &vcpu_state, &m->vcpus[i]);
-    m->ops->save(m, out);
     for (unsigned i = 0; i < m->device_count; i++)
         device_save(m->devices[i], out);
+    m->ops->save(m, out); /* harts' deadlines depend on the timer device */
 }
 
 static int write_file(const char *path, const struct state_out *out, struct error *err)
@@ -144,10 +144,10 @@ static int load_machine(struct vm *vm, struct state_in *in, struct error *err)
         rc = state_load(in, &clock_state, &m->clock, err);
     for (unsigned i = 0; !rc && i < m->vcpu_count; i++)
         rc = state_load(in, &vcpu_state, &m->vcpus[i], err);
-    if (!rc)
-        rc = m->ops->load(m, in, err);
     for (unsigned i = 0; !rc && i < m->device_count; i++)
         rc = device_load(m->devices[i], in, err);
+    if (!rc)
+        rc = m->ops->load(m, in, err);
     if (!rc)
         rc = addrspace_load_state(m->mem, in, err);
     for (unsigned i = 0; !rc && i < m->vcpu_count; i++)
