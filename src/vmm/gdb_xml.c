@@ -47,6 +47,8 @@ static void gdb_xml_write(FILE *f, const struct gdb_target_ops *ops, void *ctx)
 {
     fputs("<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n"
           "<target version=\"1.0\">\n<architecture>riscv:rv64</architecture>\n"
+          /* Without this gdb may take the target for a Linux process and step by breakpoints. */
+          "<osabi>none</osabi>\n"
           "<feature name=\"org.gnu.gdb.riscv.cpu\">\n",
           f);
     for (unsigned i = 0; i < 32; i++)

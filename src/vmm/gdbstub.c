@@ -41,8 +41,6 @@ struct gdbstub {
     pthread_mutex_t lock; /* protects what follows */
     struct gdb_stop stops[GDB_MAX_HARTS];
     uint64_t stop_set;
-    bool exited;
-    unsigned exit_code;
 };
 
 /* ---- the connection ---- */
@@ -79,16 +77,12 @@ static void gdbstub_take_news(struct gdbstub *stub)
     uint64_t set = stub->stop_set;
     stub->stop_set = 0;
     memcpy(stops, stub->stops, sizeof stops);
-    bool exited = stub->exited;
-    unsigned code = stub->exit_code;
     pthread_mutex_unlock(&stub->lock);
 
     for (; set; set &= set - 1) {
         unsigned hart = (unsigned)__builtin_ctzll(set);
         gdb_session_stopped(&stub->session, hart, &stops[hart]);
     }
-    if (exited)
-        gdb_session_exited(&stub->session, code);
 }
 
 /* Handles what has come as long as there is room for the answers. */
@@ -178,11 +172,11 @@ void gdbstub_stopped(struct gdbstub *stub, unsigned hart, const struct gdb_stop 
 
 void gdbstub_exited(struct gdbstub *stub, unsigned code)
 {
-    pthread_mutex_lock(&stub->lock);
-    stub->exited = true;
-    stub->exit_code = code;
-    pthread_mutex_unlock(&stub->lock);
-    loop_job_post(stub->loop, &stub->news);
+    if (stub->conn.fd < 0)
+        return;
+    gdbstub_take_news(stub);
+    gdb_session_exited(&stub->session, code);
+    gdbstub_advance(stub);
 }
 
 /* ---- accepting ---- */

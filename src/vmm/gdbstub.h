@@ -10,8 +10,8 @@
  * made with mode 0600. What comes in is hostile input: packets are bounded, wrong ones are answered
  * with an error, and nothing that a client sends makes guise use more memory.
  *
- * Threads: gdbstub_stopped and gdbstub_exited may be called from any thread. The rest, and every
- * call into the target, belongs to the loop's thread.
+ * Threads: gdbstub_stopped may be called from any thread. The rest, and every call into the target,
+ * belongs to the loop's thread.
  *
  * Reference: "Debugging with gdb", appendix E (remote protocol) and G.5.11 (RISC-V features).
  */
@@ -52,7 +52,11 @@ enum gdb_break {
 
 enum gdb_stop_why {
     GDB_STOP_BREAK, /* the pc is at a GDB_BREAK, whose instruction has not been executed */
-    GDB_STOP_WATCH, /* a watched access has been done: the pc is behind it */
+    /*
+     * A watched access has been done: the pc is behind it. gdb takes a RISC-V stop to come before
+     * the access, steps once and then compares; it shows the pc of one instruction later.
+     */
+    GDB_STOP_WATCH,
     GDB_STOP_STEP,
     GDB_STOP_OTHER, /* the machine stopped for a reason of its own: shows as SIGTRAP */
 };
@@ -127,5 +131,8 @@ bool gdbstub_attached(const struct gdbstub *stub);
  */
 void gdbstub_stopped(struct gdbstub *stub, unsigned hart, const struct gdb_stop *stop);
 
-/* The machine has ended with this exit code; the debugger is told and the connection ends. */
+/*
+ * The machine has ended with this exit code: the debugger is told at once and the connection ends.
+ * On the loop's thread.
+ */
 void gdbstub_exited(struct gdbstub *stub, unsigned code);

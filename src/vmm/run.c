@@ -81,15 +81,13 @@ static void handle_exit(struct vm *vm, struct vcpu *v, enum vcpu_exit exit)
     switch (exit) {
     case VCPU_EXIT_LIMIT:
     case VCPU_EXIT_KICK:
+    case VCPU_EXIT_DEBUG: /* vm_debug_after's */
         break;
     case VCPU_EXIT_WAIT:
         v->waiting = true;
         break;
     case VCPU_EXIT_CALL:
         m->ops->call(m, v);
-        break;
-    case VCPU_EXIT_DEBUG:
-        vm_debug_stop(vm, v);
         break;
     }
 }
@@ -103,22 +101,16 @@ static bool prepare(struct vm *vm, struct vcpu *v)
         return false;
     if (v->waiting && m->ops->has_work(m, v))
         v->waiting = false;
-    return !v->waiting && vm_debug_limit(vm, v);
+    return !v->waiting && vm_debug_may_run(vm, v);
 }
 
 /* Lets v run up to `limit` instructions and handles why it stopped. */
 static void enter(struct vm *vm, struct vcpu *v, uint64_t limit)
 {
-    const uint64_t *count = v->engine->icount(v);
-    uint64_t before = *count, allowed = vm_debug_limit(vm, v);
-    enum vcpu_exit exit = v->engine->run(v, allowed < limit ? allowed : limit);
+    enum vcpu_exit exit = v->engine->run(v, vm_debug_before(vm, v, limit));
     atomic_store(&v->in_guest, false);
     handle_exit(vm, v, exit);
-    if (*count == before)
-        return;
-    v->debug.skip_breakpoint = false;
-    if (allowed == 1 && exit != VCPU_EXIT_DEBUG)
-        vm_debug_stop(vm, v);
+    vm_debug_after(vm, v, exit);
 }
 
 static void *vm_vcpu_thread(void *arg)

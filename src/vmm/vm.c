@@ -3,7 +3,6 @@
 #include "base/bits.h"
 #include "engine/interp/interp.h"
 #include "machine/virt.h"
-#include "vmm/gdbstub.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -66,14 +65,11 @@ static void vm_power(void *ctx, enum machine_power event, unsigned code)
     pthread_mutex_unlock(&vm->lock);
 }
 
-void vm_debug_stop(struct vm *vm, struct vcpu *v)
+void vm_park_soon(struct vm *vm)
 {
     pthread_mutex_lock(&vm->lock);
-    if (!vm->debug_stop && vm->state != RUN_ENDING) {
-        vm->debug_stop = true;
-        vm->debug_vcpu = v->index;
+    if (vm->state != RUN_ENDING)
         vm_attention(vm);
-    }
     pthread_mutex_unlock(&vm->lock);
 }
 
@@ -98,9 +94,8 @@ static void vm_event(void *ctx)
         loop_stop(vm->loop);
         return;
     }
-    if (vm->debug_stop && vm_debug_stopped(vm))
-        return;
-    vm_resume(vm);
+    if (!vm->debug_held)
+        vm_resume(vm);
 }
 
 static void vm_quit_job(void *ctx)
@@ -246,7 +241,6 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
         return NULL;
     }
     vm->config = *config;
-    memset(vm->debug_action, GDB_RUN, sizeof vm->debug_action);
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
@@ -284,7 +278,7 @@ void vm_free(struct vm *vm)
 
 int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
 {
-    pthread_t threads[64];
+    pthread_t threads[VM_MAX_CPUS];
     vm->ended = false;
     vm->failed = 0;
     chr_set_wait(vm->console, vm->config.deterministic);
@@ -292,7 +286,7 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     if (rc)
         return rc;
     uint64_t start = loop_now_ns();
-    if (!vm_debug_wait(vm))
+    if (!vm->debug_held)
         vm_resume(vm);
     loop_run(vm->loop);
     /* A vCPU that waits for somebody to read its output could not end. */

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #define VM_MAX_DISKS 7
+#define VM_MAX_CPUS 64
 
 struct vm;
 

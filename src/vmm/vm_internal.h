@@ -6,6 +6,7 @@
 #include "chr/chr.h"
 #include "core/engine.h"
 #include "machine/machine.h"
+#include "vmm/gdbstub.h"
 #include "vmm/vm.h"
 
 #include <pthread.h>
@@ -13,8 +14,6 @@
 
 /* What all vCPU threads are to do. */
 enum run_state { RUN_PAUSED, RUN_RUNNING, RUN_ENDING };
-
-struct gdbstub;
 
 struct vm {
     struct vm_config config;
@@ -24,7 +23,9 @@ struct vm {
     const struct engine_ops *engine;
     struct machine *machine;
     struct loop_timer clock_timer; /* fires the machine's timers when its clock is real */
-    struct gdbstub *gdb;
+    struct gdbstub *gdb;           /* NULL: nobody asked for one */
+    bool debug_held;               /* the debugger holds the machine; the loop's thread */
+    enum gdb_action debug_action[GDB_MAX_HARTS]; /* see debug.c */
 
     pthread_mutex_t lock;   /* protects what follows, up to the jobs */
     pthread_cond_t changed; /* state or running changed */
@@ -32,9 +33,6 @@ struct vm {
     unsigned running;       /* vCPU threads that are not parked */
     bool reset_pending;     /* the guest asked for a reset */
     bool ended;             /* result is set */
-    bool debug_stop;        /* debug_vcpu has something for the debugger */
-    unsigned debug_vcpu;
-    uint8_t debug_action[64]; /* enum gdb_action for each vCPU; changes while all are parked */
     struct vm_result result;
     int failed; /* vm_run's own failure, described in error */
     struct error error;
@@ -54,8 +52,8 @@ void vm_threads_end(struct vm *vm, pthread_t *threads);
 
 /* vm.c: the end, from any thread: the first result is kept, all vCPUs park, the loop stops. */
 void vm_end(struct vm *vm, enum vm_end end, unsigned code);
-/* A vCPU hit a breakpoint or watchpoint. Its thread. */
-void vm_debug_stop(struct vm *vm, struct vcpu *v);
+/* Any thread: all vCPUs park; the loop's thread lets them go on if the debugger does not object. */
+void vm_park_soon(struct vm *vm);
 void vm_clock_changed(void *vm);
 
 /* snapshot.c */
@@ -64,10 +62,12 @@ int vm_load(struct vm *vm, const char *path, struct error *err);
 /* debug.c: the gdb server, if one was asked for. */
 int vm_debug_open(struct vm *vm, struct error *err);
 void vm_debug_close(struct vm *vm);
-/* True if the machine stays paused: until the debugger says go, or after a stop reported to it. */
-bool vm_debug_wait(struct vm *vm);
-bool vm_debug_stopped(struct vm *vm);
-/* Instructions that the debugger lets the vCPU run next: none, one, or UINT64_MAX. */
-uint64_t vm_debug_limit(const struct vm *vm, const struct vcpu *v);
+/*
+ * By the vCPU's owner, around the engine's run. May it run? How many instructions at most? Then:
+ * does the debugger want to know why it stopped? The three do nothing without a debugger's server.
+ */
+bool vm_debug_may_run(struct vm *vm, const struct vcpu *v);
+uint64_t vm_debug_before(struct vm *vm, struct vcpu *v, uint64_t limit);
+void vm_debug_after(struct vm *vm, struct vcpu *v, enum vcpu_exit exit);
 /* Tells the debugger that the machine has ended. */
 void vm_debug_ended(struct vm *vm);
