@@ -136,7 +136,6 @@ struct rv_hart {
     uint8_t priv;
     uint8_t fflags, frm; /* fcsr */
     uint64_t f[32];
-    uint64_t fetch_tval; /* scratch of the engine: what faulted on a page-crossing fetch */
 
     /* LR/SC reservation: gpa of the reserved bytes and what was read, RV_TLB_INVALID when none. */
     uint64_t reserve_gpa, reserve_value;
