@@ -30,7 +30,10 @@ struct virt_config {
 /* NULL with *err. machine_free releases it. */
 struct machine *virt_new(const struct virt_config *config, struct error *err);
 
-/* The device tree the guest gets, in FDT format; valid as long as the machine. */
+/*
+ * The device tree the guest gets, in FDT format; valid as long as the machine. Each reset gives
+ * /chosen another rng-seed, unless the machine is deterministic.
+ */
 const void *virt_device_tree(struct machine *m, size_t *size);
 
 /* Names of the enabled extensions, as the guest's device tree has them; for `guise help`. */

@@ -151,8 +151,9 @@ int virt_boot_load(struct virt *virt, struct error *err)
 {
     struct addrspace *mem = virt->m.mem;
     const struct virt_layout *l = &virt->layout;
-    int rc = 0;
-    if (virt->firmware.fd >= 0)
+    /* A new seed for every start. */
+    int rc = virt_fdt_build(virt, err);
+    if (!rc && virt->firmware.fd >= 0)
         rc = image_load(&virt->firmware, mem, l->firmware, err);
     if (!rc && virt->kernel.fd >= 0)
         rc = image_load(&virt->kernel, mem, l->kernel, err);

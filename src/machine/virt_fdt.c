@@ -13,8 +13,11 @@
 #include <libfdt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #define FDT_SIZE (64u << 10)
+#define SEED_SIZE 48 /* more than the 32 bytes of a key of Linux's generator */
+#define FIXED_SEED_BYTE 0x5a
 
 /* Handles of nodes that others point to. */
 enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_CPU = 0x100, PHANDLE_INTC = 0x200 };
@@ -151,11 +154,27 @@ static void put_irq(struct tree *t, unsigned source)
 
 /* ---- nodes ---- */
 
+/*
+ * Without a seed Linux's generator is unready for seconds, and until then it mixes its pool anew
+ * for every number, of which each system call takes one (randomize_kstack_offset).
+ */
+static void put_seed(struct tree *t, bool deterministic)
+{
+    uint8_t seed[SEED_SIZE];
+    if (deterministic)
+        memset(seed, FIXED_SEED_BYTE, sizeof seed);
+    else
+        while (getrandom(seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+            ;
+    put_bytes(t, "rng-seed", seed, sizeof seed);
+}
+
 static void put_chosen(struct tree *t, const struct virt *virt)
 {
     begin(t, "chosen");
     put_string(t, "bootargs", virt->config.append ? virt->config.append : "");
     put_string(t, "stdout-path", "/soc/serial@10000000");
+    put_seed(t, virt->config.deterministic);
     if (virt->initrd.fd >= 0) {
         put_u64(t, "linux,initrd-start", virt->layout.initrd);
         put_u64(t, "linux,initrd-end", virt->layout.initrd + virt->initrd.file_size);
