@@ -9,7 +9,7 @@ ASAN = -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all
 NO_LEAKS = ASAN_OPTIONS=detect_leaks=0
 FUZZ = -Dfuzz=true -Db_lundef=false $(ASAN)
 
-.PHONY: all demo check asan fuzz bench format clean help
+.PHONY: all demo check asan fuzz bench bench-exec format clean help
 
 all:
 	@tools/setup build
@@ -41,7 +41,13 @@ fuzz:
 bench:
 	@tools/setup bench
 	@$(MAKE) --no-print-directory all
-	@for script in bench/*; do test ! -x $$script || $$script $(ARGS) || exit 1; done
+	@bench/boot
+	@bench/guest $(or $(ARGS),--quick)
+
+bench-exec:
+	@tools/setup bench
+	@$(MAKE) --no-print-directory all
+	@bench/exec $(or $(ARGS),--quick)
 
 format:
 	@tools/setup format
@@ -56,6 +62,8 @@ help:
 	@echo 'make check    all tests and style checks; ARGS=NAME runs one'
 	@echo 'make asan     the tests with address and undefined behaviour sanitizers (build-asan)'
 	@echo 'make fuzz     libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) a target (build-fuzz; ARGS=NAME runs one)'
-	@echo 'make bench    time and memory compared with QEMU'
+	@echo 'make bench    boot, then programs in the guest, compared with QEMU and native; quick, or'
+	@echo '              with the arguments of bench/guest: ARGS="--rounds 5" is the full scale'
+	@echo 'make bench-exec   the same programs as processes (ARGS as for bench/exec)'
 	@echo 'make format   clang-format on the whole tree'
 	@echo 'make clean    remove the builds; .cache keeps what was downloaded'
