@@ -56,6 +56,7 @@ struct vcpu_debug {
     unsigned breakpoint_count;
     struct vcpu_watch watchpoints[VCPU_MAX_WATCHPOINTS];
     unsigned watchpoint_count;
+    bool hold_interrupts; /* none is taken: a step is to execute the next instruction, no handler */
     bool skip_breakpoint; /* the next instruction runs although it has a breakpoint */
     /* After VCPU_EXIT_DEBUG: */
     bool hit_watch;

@@ -73,6 +73,7 @@ uint64_t vm_debug_before(struct vm *vm, struct vcpu *v, uint64_t limit)
         return limit;
     bool step = vm->debug_action[v->index] == GDB_STEP;
     v->debug.skip_breakpoint = step;
+    v->debug.hold_interrupts = step;
     return step ? 1 : limit;
 }
 

@@ -557,7 +557,7 @@ resume:
     h->pc = pc;
     h->icount = icount;
     {
-        int irq = rv_interrupt_pending(h);
+        int irq = v->debug.hold_interrupts ? -1 : rv_interrupt_pending(h);
         if (irq >= 0) {
             rv_trap_interrupt(h, (unsigned)irq);
             pc = h->pc;
