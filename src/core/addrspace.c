@@ -3,6 +3,7 @@
 #include "base/bits.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -323,13 +324,17 @@ void addrspace_save(struct addrspace *as, struct state_out *out)
     state_save_bytes(out, "page", NULL, 0);
 }
 
+static void region_clear(const struct region *r)
+{
+    if (fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)r->size))
+        memset(r->host, 0, r->size);
+}
+
 int addrspace_load_state(struct addrspace *as, struct state_in *in, struct error *err)
 {
-    for (unsigned i = 0; i < as->count; i++) {
-        const struct region *r = &as->regions[i];
-        if (r->kind != REGION_MMIO && madvise(r->host, r->size, MADV_REMOVE))
-            memset(r->host, 0, r->size);
-    }
+    for (unsigned i = 0; i < as->count; i++)
+        if (as->regions[i].kind != REGION_MMIO)
+            region_clear(&as->regions[i]);
     for (;;) {
         const uint8_t *record;
         size_t len;
