@@ -23,6 +23,7 @@ demo:
 
 check:
 	@tools/setup check
+	@for peer in qemu binutils; do tools/guest $$peer >/dev/null || true; done
 	@$(MAKE) --no-print-directory all
 	@tools/check $(BUILD) $(ARGS)
 
