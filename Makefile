@@ -7,9 +7,10 @@ ARGS ?=
 ASAN = -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all
 # Build-time generators leave their memory to exit().
 NO_LEAKS = ASAN_OPTIONS=detect_leaks=0
+ARM64_LIBS = libxxhash-dev libcmocka-dev libfdt-dev
 FUZZ = -Dfuzz=true -Db_lundef=false $(ASAN)
 
-.PHONY: all demo check asan fuzz bench bench-exec format clean help
+.PHONY: all demo check check-arm64 asan fuzz bench bench-exec format clean help
 
 all:
 	@tools/setup build
@@ -25,6 +26,7 @@ check:
 	@tools/setup check
 	@for peer in qemu binutils; do tools/guest $$peer >/dev/null || true; done
 	@$(MAKE) --no-print-directory all
+	@test -n "$(ARGS)" || $(MAKE) --no-print-directory check-arm64
 	@tools/check $(BUILD) $(ARGS)
 
 asan:
@@ -32,6 +34,17 @@ asan:
 	@test -f build-asan/build.ninja || meson setup build-asan $(ASAN)
 	@$(NO_LEAKS) ninja -C build-asan -j $(JOBS)
 	@tools/check build-asan -t 5 -x style $(ARGS)
+
+# All but the x86-64 emitter is portable: cross-built, and its tests run by qemu-aarch64.
+check-arm64:
+	@tools/setup check-arm64
+	@tools/guest qemu >/dev/null
+	@tree=$$(tools/guest tree arm64 arm64 $(ARM64_LIBS)) && mkdir -p build-arm64 && \
+		printf "[constants]\ntree = '%s'\n" "$$tree" >build-arm64/tree.txt
+	@test -f build-arm64/build.ninja || meson setup build-arm64 \
+		--cross-file build-arm64/tree.txt --cross-file tools/cross-aarch64.txt
+	@ninja -C build-arm64 -j $(JOBS)
+	@GUISE_SHORT=1 tools/check build-arm64 -t 5 -x style $(ARGS)
 
 fuzz:
 	@tools/setup fuzz
@@ -55,12 +68,13 @@ format:
 	@tools/check-format --fix
 
 clean:
-	rm -rf $(BUILD) build-asan build-fuzz
+	rm -rf $(BUILD) build-asan build-fuzz build-arm64
 
 help:
 	@echo 'make          build/guise, optimized'
 	@echo 'make demo     boot Debian'"'"'s riscv64 kernel to a shell (ARGS="--cpus 4")'
 	@echo 'make check    all tests and style checks; ARGS=NAME runs one'
+	@echo 'make check-arm64  cross-built for arm64, the tests shortened and under qemu-aarch64 (build-arm64)'
 	@echo 'make asan     the tests with address and undefined behaviour sanitizers (build-asan)'
 	@echo 'make fuzz     libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) a target (build-fuzz; ARGS=NAME runs one)'
 	@echo 'make bench    boot, then programs in the guest, compared with QEMU and native; quick, or'
