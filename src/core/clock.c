@@ -84,12 +84,12 @@ uint64_t clock_ns(const struct clock *c)
     return c->ns + (c->count ? *c->count - c->count_base : 0);
 }
 
-void clock_slice_begin(struct clock *c, const uint64_t *count)
+void clock_slice_begin(struct clock *c, const uint64_t *count, uint64_t used)
 {
     if (!c->is_virtual)
         return;
     c->count = count;
-    c->count_base = *count;
+    c->count_base = *count - used;
 }
 
 void clock_slice_end(struct clock *c)

@@ -56,8 +56,11 @@ void clock_stop(struct clock *c);
 /* Guest nanoseconds now. Never goes back. */
 uint64_t clock_ns(const struct clock *c);
 
-/* Virtual clock: the vCPU whose counter is *count runs from now on; the slice ends with _end. */
-void clock_slice_begin(struct clock *c, const uint64_t *count);
+/*
+ * Virtual clock: the vCPU whose counter is *count runs from now on, and has run for `used`
+ * instructions of the slice before; the slice ends, or is interrupted, with _end.
+ */
+void clock_slice_begin(struct clock *c, const uint64_t *count, uint64_t used);
 void clock_slice_end(struct clock *c);
 
 /* Virtual clock, between slices: moves time forward to `ns` if that is later. */

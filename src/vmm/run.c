@@ -143,19 +143,46 @@ static void *vm_vcpu_thread(void *arg)
 
 /* ---- deterministic ---- */
 
-/* Runs v up to `slice` instructions, as long as it has something to do. True if it had. */
-static bool run_slice(struct vm *vm, struct vcpu *v, uint64_t slice)
+/*
+ * A stretch of guest time that every vCPU runs through, one after the other. Whatever interrupts it
+ * (a pause, a debugger, a reset by the guest itself) leaves it where it is, so that it then goes on
+ * as if nothing had happened.
+ */
+struct slice {
+    bool open;
+    bool active;     /* a vCPU had something to do */
+    uint64_t end;    /* guest time */
+    uint64_t length; /* the same in instructions */
+    uint64_t used;   /* of them, by vCPU `next` */
+    unsigned next;
+    uint32_t seen; /* vCPU 0's wake word when it began */
+};
+
+/* Runs v through the rest of its slice, as long as it has something to do. */
+static void run_vcpu(struct vm *vm, struct vcpu *v, struct slice *s)
 {
     const uint64_t *count = v->engine->icount(v);
-    uint64_t end = *count + slice;
-    bool active = false;
-    clock_slice_begin(&vm->machine->clock, count);
-    while (*count < end && prepare(vm, v) && vm->state == RUN_RUNNING) {
-        active = true;
-        enter(vm, v, end - *count);
+    const uint64_t start = *count - s->used;
+    clock_slice_begin(&vm->machine->clock, count, s->used);
+    while (*count - start < s->length && vm->state == RUN_RUNNING && prepare(vm, v)) {
+        s->active = true;
+        enter(vm, v, s->length - (*count - start));
     }
     clock_slice_end(&vm->machine->clock);
-    return active;
+    s->used = *count - start;
+}
+
+/* True when all vCPUs are through. */
+static bool run_slice(struct vm *vm, struct slice *s)
+{
+    while (s->next < vm->machine->vcpu_count) {
+        run_vcpu(vm, &vm->machine->vcpus[s->next], s);
+        if (vm->state != RUN_RUNNING)
+            return false;
+        s->used = 0;
+        s->next++;
+    }
+    return true;
 }
 
 /* Guest time at which the slice that starts now ends. */
@@ -167,30 +194,57 @@ static uint64_t slice_end(struct vm *vm)
     return deadline > now && deadline < end ? deadline : end;
 }
 
+/*
+ * Guest time to go on at when no vCPU has anything to do before the next timer: that timer's, or
+ * where the run is to stop. CLOCK_NEVER: only input can change anything.
+ */
+static uint64_t idle_end(struct vm *vm, uint64_t end)
+{
+    uint64_t next = clock_deadline(&vm->machine->clock);
+    if (vm->config.run_for && vm->config.run_for < next)
+        next = vm->config.run_for;
+    return next > end ? next : end;
+}
+
+static struct slice slice_begin(struct vm *vm)
+{
+    uint64_t end = slice_end(vm);
+    return (struct slice){
+        .open = true,
+        .end = end,
+        .length = end - clock_ns(&vm->machine->clock),
+        .seen = atomic_load(&vm->machine->vcpus[0].wake),
+    };
+}
+
+/* All vCPUs are through: time moves on. */
+static void slice_finish(struct vm *vm, const struct slice *s)
+{
+    struct machine *m = vm->machine;
+    uint64_t end = s->active ? s->end : idle_end(vm, s->end);
+    if (end == CLOCK_NEVER)
+        vcpu_wait(&m->vcpus[0], s->seen, IDLE_POLL_NS);
+    else
+        clock_advance(&m->clock, end);
+    clock_run(&m->clock);
+}
+
 static void *vm_deterministic_thread(void *arg)
 {
     struct vm *vm = arg;
-    struct machine *m = vm->machine;
+    struct slice slice = {.open = false};
     while (may_run(vm)) {
-        uint64_t now = clock_ns(&m->clock), end = slice_end(vm);
-        if (vm->config.run_for && now >= vm->config.run_for) {
-            vm_end(vm, VM_END_LIMIT, 0);
-            continue;
+        if (!slice.open) {
+            if (vm->config.run_for && clock_ns(&vm->machine->clock) >= vm->config.run_for) {
+                vm_end(vm, VM_END_LIMIT, 0);
+                continue;
+            }
+            slice = slice_begin(vm);
         }
-        bool active = false;
-        uint32_t seen = atomic_load(&m->vcpus[0].wake);
-        for (unsigned i = 0; i < m->vcpu_count && vm->state == RUN_RUNNING; i++)
-            active |= run_slice(vm, &m->vcpus[i], end - now);
-        if (vm->state != RUN_RUNNING)
-            continue;
-        uint64_t deadline = clock_deadline(&m->clock);
-        if (!active && deadline != CLOCK_NEVER && deadline > end)
-            end = deadline;
-        if (!active && deadline == CLOCK_NEVER)
-            vcpu_wait(&m->vcpus[0], seen, IDLE_POLL_NS);
-        else
-            clock_advance(&m->clock, end);
-        clock_run(&m->clock);
+        if (run_slice(vm, &slice)) {
+            slice_finish(vm, &slice);
+            slice.open = false;
+        }
     }
     pthread_mutex_lock(&vm->lock);
     vm->running--;
