@@ -116,14 +116,18 @@ static bool in_u32(struct state_in *in, uint32_t *v)
     return p;
 }
 
-/* Names are short; a longer one in the stream cannot be ours. */
+/*
+ * Names are printable. What is not becomes '?', so that no name of ours is met by it and an error
+ * that shows it stays one line.
+ */
 static bool in_name(struct state_in *in, char name[256])
 {
     const uint8_t *len = in_bytes(in, 1);
     const uint8_t *p = len ? in_bytes(in, *len) : NULL;
     if (!p)
         return false;
-    memcpy(name, p, *len);
+    for (unsigned i = 0; i < *len; i++)
+        name[i] = (char)(p[i] > ' ' && p[i] < 0x7f ? p[i] : '?');
     name[*len] = 0;
     return true;
 }
