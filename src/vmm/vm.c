@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 /* The engines there are; "auto" is the first that attaches. */
@@ -198,6 +199,22 @@ static int vm_build_machine(struct vm *vm, struct error *err)
     return 0;
 }
 
+/*
+ * Guest memory is given page by page when it is touched, so the host would promise any amount; a
+ * guest that believed it would take the host down.
+ */
+static int vm_check_memory(uint64_t memory, struct error *err)
+{
+    struct sysinfo host;
+    if (sysinfo(&host))
+        return 0;
+    uint64_t has = ((uint64_t)host.totalram + host.totalswap) * host.mem_unit;
+    if (memory > has)
+        return error_set(err, ENOMEM, "memory of %llu MiB: this host has %llu MiB",
+                         (unsigned long long)(memory >> 20), (unsigned long long)(has >> 20));
+    return 0;
+}
+
 static int vm_check(const struct vm_config *c, struct error *err)
 {
     if (c->disk_count > VM_MAX_DISKS)
@@ -205,7 +222,7 @@ static int vm_check(const struct vm_config *c, struct error *err)
                          VM_MAX_DISKS);
     if (c->run_for && !c->deterministic)
         return error_set(err, EINVAL, "a run of a given length needs the deterministic mode");
-    return 0;
+    return vm_check_memory(c->memory, err);
 }
 
 static int vm_build(struct vm *vm, struct error *err)
