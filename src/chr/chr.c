@@ -430,6 +430,11 @@ void chr_free(struct chr *c)
     chr_release(c);
 }
 
+void chr_abandon(struct chr *c)
+{
+    c->abandoned = true;
+}
+
 /* The back end that spec names, *arg what follows the colon (NULL: no colon). */
 static const struct chr_ops *chr_find(const char *spec, const char **arg, struct error *err)
 {

@@ -48,6 +48,11 @@ int chr_check(const char *spec, struct error *err);
 void chr_free(struct chr *c);
 
 /*
+ * Nothing came of what c was opened for: chr_free will remove the file, if chr_open has made it.
+ */
+void chr_abandon(struct chr *c);
+
+/*
  * Takes up to len bytes for output and returns how many were taken: fewer than len when the buffer
  * is full. Never blocks.
  */

@@ -42,6 +42,8 @@ struct chr {
     char *path;
     int in_fd, out_fd; /* -1: none. closed by chr.c if own_fds */
     bool own_in, own_out;
+    bool created;    /* chr_open made the file at `path` */
+    bool abandoned;  /* chr_abandon */
     bool discard;    /* output goes nowhere */
     bool keep_input; /* a full ring stops reading; otherwise what does not fit is dropped */
     bool may_block;  /* out_fd is not O_NONBLOCK: it is polled and written in small pieces */

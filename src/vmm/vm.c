@@ -265,6 +265,8 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
     loop_job_init(&vm->quit_job, vm_quit_job, vm);
     struct error local;
     if (vm_build(vm, err ? err : &local)) {
+        if (vm->console)
+            chr_abandon(vm->console);
         vm_free(vm);
         return NULL;
     }
