@@ -14,7 +14,8 @@ enum image_kind {
     IMAGE_ELF,   /* 64-bit little-endian RISC-V executable, loaded at its physical addresses */
 };
 
-enum image_use { IMAGE_KERNEL, IMAGE_FIRMWARE, IMAGE_INITRD };
+/* A payload is what firmware starts: a kernel, or raw bytes such as another boot loader. */
+enum image_use { IMAGE_KERNEL, IMAGE_PAYLOAD, IMAGE_FIRMWARE, IMAGE_INITRD };
 
 struct image {
     int fd; /* -1: none */
@@ -27,9 +28,9 @@ struct image {
 };
 
 /*
- * Opens and checks. A kernel must be IMAGE_LINUX or IMAGE_ELF; firmware is IMAGE_ELF or raw; an
- * initrd is raw. Errors are one sentence that names the file. image_close is needed only after
- * success.
+ * Opens and checks. A kernel must be IMAGE_LINUX or IMAGE_ELF; a payload may be raw too; firmware is
+ * IMAGE_ELF or raw; an initrd is raw. Errors are one sentence that names the file. image_close is
+ * needed only after success.
  */
 int image_open(struct image *img, const char *path, enum image_use use, struct error *err);
 void image_close(struct image *img);

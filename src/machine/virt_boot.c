@@ -26,7 +26,7 @@ int virt_boot_open(struct virt *virt, struct error *err)
         return error_set(err, EINVAL, "--initrd %s needs --kernel", c->initrd);
     int rc = c->firmware ? image_open(&virt->firmware, c->firmware, IMAGE_FIRMWARE, err) : 0;
     if (!rc && c->kernel)
-        rc = image_open(&virt->kernel, c->kernel, IMAGE_KERNEL, err);
+        rc = image_open(&virt->kernel, c->kernel, c->firmware ? IMAGE_PAYLOAD : IMAGE_KERNEL, err);
     if (!rc && c->initrd)
         rc = image_open(&virt->initrd, c->initrd, IMAGE_INITRD, err);
     return rc;
