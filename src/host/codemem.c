@@ -1,0 +1,234 @@
+#include "host/codemem.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "base/error.h"
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U
+#endif
+
+#define INT3 0xcc
+
+/* A sealed file of the right size, its descriptor in *fd. */
+static int codemem_file(size_t size, int *fd, struct error *err)
+{
+    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    int file = memfd_create("guise-code", flags | MFD_EXEC);
+    /* Kernels before 6.3 do not know MFD_EXEC, and always do what it asks for. */
+    if (file < 0 && errno == EINVAL)
+        file = memfd_create("guise-code", flags);
+    if (file < 0)
+        return error_set(err, errno, "memory for generated code: memfd_create: %s",
+                         strerror(errno));
+    if (ftruncate(file, (off_t)size) < 0 ||
+        fcntl(file, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0) {
+        int code = errno;
+        close(file);
+        return error_set(err, code, "memory for generated code, %zu bytes: %s", size,
+                         strerror(code));
+    }
+    *fd = file;
+    return 0;
+}
+
+/* Maps both views of fd, at new addresses or in place of those that m has. */
+static int codemem_map(struct codemem *m, int fd, bool replace, struct error *err)
+{
+    int flags = MAP_SHARED | MAP_NORESERVE | (replace ? MAP_FIXED : 0);
+    void *at = replace ? m->rw : NULL;
+    void *rw = mmap(at, m->size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    if (rw == MAP_FAILED)
+        return error_set(err, errno, "mapping %zu bytes for generated code: %s", m->size,
+                         strerror(errno));
+    /* Not through a const-qualified pointer: mmap takes a plain one. */
+    at = replace ? (void *)(uintptr_t)m->rx : NULL;
+    void *rx = mmap(at, m->size, PROT_READ | PROT_EXEC, flags, fd, 0);
+    if (rx == MAP_FAILED) {
+        int code = errno;
+        if (!replace)
+            munmap(rw, m->size);
+        return error_set(err, code, "mapping %zu bytes of generated code executable: %s", m->size,
+                         strerror(code));
+    }
+    m->rw = rw;
+    m->rx = rx;
+    return 0;
+}
+
+static size_t codemem_words(const struct codemem *m)
+{
+    return (m->size / CODEMEM_GRANULE + 63) / 64;
+}
+
+int codemem_init(struct codemem *m, size_t size, struct error *err)
+{
+    int fd, rc;
+    *m = (struct codemem){0};
+    if (size == 0 || size > CODEMEM_MAX)
+        return error_set(err, EINVAL,
+                         "the code cache cannot have %zu bytes; 1 to %llu are possible", size,
+                         (unsigned long long)CODEMEM_MAX);
+    m->size = align_up(size, (size_t)sysconf(_SC_PAGESIZE));
+    m->taken = calloc(codemem_words(m), sizeof *m->taken);
+    if (!m->taken)
+        return error_set(err, ENOMEM, "no memory for the map of the code cache");
+    rc = codemem_file(m->size, &fd, err);
+    if (rc == 0) {
+        rc = codemem_map(m, fd, false, err);
+        close(fd);
+    }
+    if (rc < 0) {
+        free(m->taken);
+        *m = (struct codemem){0};
+    }
+    return rc;
+}
+
+void codemem_fini(struct codemem *m)
+{
+    if (!m->size)
+        return;
+    munmap(m->rw, m->size);
+    munmap((void *)(uintptr_t)m->rx, m->size);
+    free(m->taken);
+    *m = (struct codemem){0};
+}
+
+/* First granule at or after `at` whose bit is `value`, or end. */
+static size_t codemem_next(const struct codemem *m, size_t at, size_t end, bool value)
+{
+    while (at < end) {
+        uint64_t word = value ? m->taken[at / 64] : ~m->taken[at / 64];
+        word >>= at % 64;
+        if (word) {
+            at += (size_t)__builtin_ctzll(word);
+            return at < end ? at : end;
+        }
+        at = (at / 64 + 1) * 64;
+    }
+    return end;
+}
+
+/* First run of n free granules that begins in [at, end); end if there is none. */
+static size_t codemem_find(const struct codemem *m, size_t at, size_t end, size_t n)
+{
+    size_t all = m->size / CODEMEM_GRANULE;
+    while (at < end) {
+        size_t first = codemem_next(m, at, end, false);
+        if (first >= end || n > all - first)
+            return end;
+        at = codemem_next(m, first, first + n, true);
+        if (at == first + n)
+            return first;
+    }
+    return end;
+}
+
+static void codemem_mark(struct codemem *m, size_t first, size_t n, bool value)
+{
+    while (n > 0) {
+        size_t bit = first % 64, count = n < 64 - bit ? n : 64 - bit;
+        uint64_t mask = ~UINT64_C(0) >> (64 - count) << bit;
+        assert((m->taken[first / 64] & mask) == (value ? 0 : mask));
+        m->taken[first / 64] ^= mask;
+        first += count;
+        n -= count;
+    }
+}
+
+static size_t codemem_granules(size_t n)
+{
+    return (n + CODEMEM_GRANULE - 1) / CODEMEM_GRANULE;
+}
+
+uint8_t *codemem_alloc(struct codemem *m, size_t n)
+{
+    size_t end = m->size / CODEMEM_GRANULE, count, first;
+    if (n == 0 || n > m->size)
+        return NULL;
+    count = codemem_granules(n);
+    first = codemem_find(m, m->rover, end, count);
+    if (first == end) {
+        first = codemem_find(m, 0, m->rover, count);
+        if (first == m->rover)
+            return NULL;
+    }
+    codemem_mark(m, first, count, true);
+    m->used += count * CODEMEM_GRANULE;
+    m->rover = first + count;
+    return m->rw + first * CODEMEM_GRANULE;
+}
+
+static void codemem_release(struct codemem *m, size_t first, size_t n)
+{
+    codemem_mark(m, first, n, false);
+    memset(m->rw + first * CODEMEM_GRANULE, INT3, n * CODEMEM_GRANULE);
+    m->used -= n * CODEMEM_GRANULE;
+}
+
+void codemem_trim(struct codemem *m, uint8_t *rw, size_t old, size_t n)
+{
+    size_t first = (size_t)(rw - m->rw) / CODEMEM_GRANULE;
+    size_t had = codemem_granules(old), keep = codemem_granules(n);
+    assert(n > 0 && n <= old);
+    codemem_mark(m, first + keep, had - keep, false);
+    m->used -= (had - keep) * CODEMEM_GRANULE;
+    if (m->rover == first + had)
+        m->rover = first + keep;
+}
+
+void codemem_free(struct codemem *m, uint8_t *rw, size_t n)
+{
+    size_t first = (size_t)(rw - m->rw) / CODEMEM_GRANULE;
+    assert(n > 0 && (size_t)(rw - m->rw) < m->size && first * CODEMEM_GRANULE + n <= m->size);
+    codemem_release(m, first, codemem_granules(n));
+}
+
+void codemem_reset(struct codemem *m)
+{
+    memset(m->taken, 0, codemem_words(m) * sizeof *m->taken);
+    m->used = 0;
+    m->rover = 0;
+    /* Where it fails the pages stay, which costs memory only. */
+    (void)madvise(m->rw, m->size, MADV_REMOVE);
+}
+
+/* Writes the allocated granules of m to the same offsets of fd. */
+static int codemem_copy(const struct codemem *m, int fd, struct error *err)
+{
+    size_t end = m->size / CODEMEM_GRANULE, next;
+    for (size_t at = codemem_next(m, 0, end, true); at < end;
+         at = codemem_next(m, next, end, true)) {
+        next = codemem_next(m, at, end, false);
+        for (size_t from = at * CODEMEM_GRANULE; from < next * CODEMEM_GRANULE;) {
+            ssize_t n = pwrite(fd, m->rw + from, next * CODEMEM_GRANULE - from, (off_t)from);
+            if (n < 0 && errno == EINTR)
+                continue;
+            if (n <= 0)
+                return error_set(err, n ? errno : EIO, "copying generated code: %s",
+                                 strerror(n ? errno : EIO));
+            from += (size_t)n;
+        }
+    }
+    return 0;
+}
+
+int codemem_unshare(struct codemem *m, struct error *err)
+{
+    int fd, rc = codemem_file(m->size, &fd, err);
+    if (rc < 0)
+        return rc;
+    rc = codemem_copy(m, fd, err);
+    if (rc == 0)
+        rc = codemem_map(m, fd, true, err);
+    close(fd);
+    return rc;
+}

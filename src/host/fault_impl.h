@@ -1,0 +1,13 @@
+/*
+ * Between fault.c and the file that knows the processor's signal context.
+ */
+#pragma once
+
+#include <signal.h>
+
+#include "host/fault.h"
+
+/* Fills in what the kernel says of a synchronous fault. context: the handler's third argument. */
+void fault_describe(struct fault *fault, int signal, const siginfo_t *info, void *context);
+/* Makes the return from the handler continue at pc. */
+void fault_set_pc(struct fault *fault, uintptr_t pc);
