@@ -12,6 +12,8 @@ struct engine_stats {
     uint64_t code_pages;   /* pages of decoded code made */
     uint64_t tlb_misses;
     uint64_t traps;
+    /* of engines that compile */
+    uint64_t regions, region_insns, region_entries, code_bytes;
 };
 
 struct engine_ops {

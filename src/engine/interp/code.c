@@ -13,6 +13,8 @@ struct code_cache {
     uint32_t buckets[BUCKETS]; /* index + 1 of the first page of the chain */
     uint16_t undecoded, crossing, page_end;
     uint64_t made;
+    void (*changed)(void *ctx, struct code_page *p);
+    void *changed_ctx;
 };
 
 struct code_cache *code_cache_new(uint16_t undecoded, uint16_t crossing, uint16_t page_end)
@@ -36,6 +38,7 @@ void code_cache_free(struct code_cache *c)
 {
     if (!c)
         return;
+    code_cache_reset(c);
     munmap(c->pages, CODE_MAX_PAGES * sizeof *c->pages);
     free(c);
 }
@@ -52,6 +55,38 @@ static void code_page_fill(const struct code_cache *c, struct code_page *p, cons
     p->cross_handler = 0;
 }
 
+/* The page's native code is void. */
+static void code_page_void(const struct code_cache *c, struct code_page *p)
+{
+    if (!p->original)
+        return;
+    if (c->changed)
+        c->changed(c->changed_ctx, p);
+    free(p->original);
+    p->original = NULL;
+    p->native_list = 0;
+}
+
+void code_cache_set_changed(struct code_cache *c, void (*changed)(void *ctx, struct code_page *p),
+                            void *ctx)
+{
+    c->changed = changed;
+    c->changed_ctx = ctx;
+}
+
+void code_cache_reset(struct code_cache *c)
+{
+    if (c->changed)
+        c->changed(c->changed_ctx, NULL);
+    for (uint32_t i = 0; i < c->used; i++) {
+        free(c->pages[i].original);
+        c->pages[i].original = NULL;
+        c->pages[i].native_list = 0;
+    }
+    memset(c->buckets, 0, sizeof c->buckets);
+    c->used = 0;
+}
+
 struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
                                  uint64_t epoch, bool *restarted)
 {
@@ -62,6 +97,7 @@ struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t 
         if (p->gpa != gpa)
             continue;
         if (p->epoch != epoch && memcmp(p->bytes, bytes, sizeof p->bytes)) {
+            code_page_void(c, p);
             code_page_fill(c, p, bytes);
             c->made++;
         }
@@ -69,8 +105,7 @@ struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t 
         return p;
     }
     if (c->used == CODE_MAX_PAGES) {
-        memset(c->buckets, 0, sizeof c->buckets);
-        c->used = 0;
+        code_cache_reset(c);
         *restarted = true;
     }
     struct code_page *p = &c->pages[c->used++];

@@ -42,6 +42,8 @@ struct code_page {
     uint32_t chain;      /* next page of the hash chain, index + 1 */
     uint32_t cross_bits; /* the instruction that continues on the next page, as last decoded */
     uint16_t cross_handler;
+    uint32_t native_list; /* the hooks' own; 0 when there is no native code */
+    uint16_t *original;   /* handlers of slots that have native code, by slot; NULL: none */
     uint8_t bytes[4096];
 };
 
@@ -56,5 +58,12 @@ void code_cache_free(struct code_cache *c);
  */
 struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
                                  uint64_t epoch, bool *restarted);
+
+/* Who wants to know that a page's bytes changed, before it is decoded anew (NULL page: all). */
+void code_cache_set_changed(struct code_cache *c, void (*changed)(void *ctx, struct code_page *p),
+                            void *ctx);
+
+/* Drops all pages. */
+void code_cache_reset(struct code_cache *c);
 
 uint64_t code_cache_made(const struct code_cache *c);

@@ -38,13 +38,26 @@ enum {
     HANDLER_UNDECODED = HANDLER(RV_OP_COUNT, 0),
     HANDLER_CROSSING, /* four bytes, of which two are on the next page */
     HANDLER_PAGE_END,
+    HANDLER_NATIVE, /* the slot has native code; its own handler is in page->original */
     HANDLER_COUNT,
 };
 
+/* Targets of jumps share this many counters. */
+#define HOT_COUNTERS 2048
+
 struct interp {
     struct code_cache *code;
+    const struct interp_hooks *hooks; /* NULL: interpreted only */
+    void *hooks_data;
     uint64_t decoded, tlb_misses, traps;
+    uint16_t threshold;
+    uint16_t hot[HOT_COUNTERS]; /* jumps left */
 };
+
+static uint16_t *hot_counter(struct interp *it, const struct code_slot *ip)
+{
+    return &it->hot[(uintptr_t)ip / sizeof *ip % HOT_COUNTERS];
+}
 
 /* The longest run of instructions between two looks at stop_at: a page of compressed ones. */
 #define INTERP_MAX_RUN (CODE_SLOTS + 2)
@@ -106,6 +119,13 @@ static bool interp_second_half(struct rv_hart *h, const struct code_page *p, uin
     return rv_translate(h, h->fetch_view, pc + 2, 2, RV_EXEC, &t, &fault->cause);
 }
 
+static void forget_fetched(struct rv_hart *h)
+{
+    for (unsigned view = 0; view < RV_VIEWS; view++)
+        for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
+            h->fetch[view][i].code = NULL;
+}
+
 /* The code page that holds pc, entered into the hart's fetch TLB; NULL with *fault. */
 static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transient,
                                       struct rv_fault *fault)
@@ -119,9 +139,7 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
     bool restarted;
     struct code_page *p = code_cache_get(it->code, gpa, bytes, h->code_epoch, &restarted);
     if (restarted)
-        for (unsigned view = 0; view < RV_VIEWS; view++)
-            for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
-                h->fetch[view][i].code = NULL;
+        forget_fetched(h);
     struct rv_fetch_entry *e = &h->fetch[h->fetch_view][pc / RV_PAGE % RV_FETCH_SIZE];
     *transient = e->tag != align_down(pc, RV_PAGE);
     if (!*transient)
@@ -277,7 +295,7 @@ static bool interp_breakpoint(struct vcpu *v, uint64_t pc)
 }
 
 /* A trap takes time but is no retired instruction. */
-static void interp_trap(struct vcpu *v, const struct rv_fault *fault)
+void interp_trap(struct vcpu *v, const struct rv_fault *fault)
 {
     struct rv_hart *h = v->arch;
     ((struct interp *)v->engine_data)->traps++;
@@ -419,6 +437,8 @@ static void interp_trap(struct vcpu *v, const struct rv_fault *fault)
             pc = page_va + offset;                                                         \
             goto stop;                                                                     \
         }                                                                                  \
+        if (unlikely(!--*hot_counter(it, ip)))                                             \
+            goto hot;                                                                      \
         goto *dispatch[ip->handler];                                                       \
     } while (0)
 
@@ -524,7 +544,7 @@ static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
     static const void *const run_table[HANDLER_COUNT] = {
         [HANDLER(RV_OP_ILLEGAL, 0)] = &&illegal, [HANDLER(RV_OP_ILLEGAL, 1)] = &&illegal,
         [HANDLER_UNDECODED] = &&undecoded,       [HANDLER_CROSSING] = &&crossing,
-        [HANDLER_PAGE_END] = &&page_end,
+        [HANDLER_PAGE_END] = &&page_end,         [HANDLER_NATIVE] = &&native,
 #include "isa/riscv64/rv_ops.def"
     };
 #undef RV_OP
@@ -583,8 +603,24 @@ enter : {
     }
     page_va = align_down(pc, RV_PAGE);
     ip = &page->slots[(pc & (RV_PAGE - 1)) / 2];
+    if (unlikely(!--*hot_counter(it, ip)))
+        goto hot;
     goto *dispatch[ip->handler];
 }
+
+hot:
+    *hot_counter(it, ip) = it->threshold;
+    if (it->hooks && !transient && ip->handler != HANDLER_NATIVE)
+        it->hooks->hot(v, page, SLOT, page_va);
+    goto *dispatch[ip->handler];
+
+native:
+    SYNC();
+    if (!it->hooks->native(v, page, SLOT, h->pc))
+        goto *run_table[page->original[SLOT]];
+    icount = h->icount;
+    pc = h->pc;
+    goto resume;
 
     /* Someone wants a stop, or the limit is near: from here on one instruction at a time. */
 stop:
@@ -627,7 +663,7 @@ step:
     }
     looked_up = false;
     first = false;
-    goto *run_table[ip->handler];
+    goto *run_table[ip->handler == HANDLER_NATIVE ? page->original[SLOT] : ip->handler];
 
 undecoded:
     slot_decode(it, h, page_bits(page, SLOT), ip);
@@ -700,7 +736,15 @@ leave:
 
 /* ---- engine_ops ---- */
 
-static int interp_attach(struct vcpu *v, struct error *err)
+static void interp_page_changed(void *ctx, struct code_page *page)
+{
+    struct vcpu *v = ctx;
+    struct interp *it = v->engine_data;
+    it->hooks->page_changed(v, page);
+}
+
+int interp_attach(struct vcpu *v, const struct interp_hooks *hooks, void *hooks_data,
+                  struct error *err)
 {
     struct interp *it = calloc(1, sizeof *it);
     if (it)
@@ -709,9 +753,48 @@ static int interp_attach(struct vcpu *v, struct error *err)
         free(it);
         return error_set(err, ENOMEM, "out of memory for the interpreter of hart %u", v->index);
     }
+    it->threshold = hooks ? hooks->threshold : UINT16_MAX;
+    for (unsigned i = 0; i < HOT_COUNTERS; i++)
+        it->hot[i] = it->threshold;
+    it->hooks = hooks;
+    it->hooks_data = hooks_data;
+    if (hooks)
+        code_cache_set_changed(it->code, interp_page_changed, v);
     v->engine_data = it;
     rv_mem_connect(v->arch, v);
     return 0;
+}
+
+static int interp_attach_only(struct vcpu *v, struct error *err)
+{
+    return interp_attach(v, NULL, NULL, err);
+}
+
+void *interp_hooks_data(const struct vcpu *v)
+{
+    const struct interp *it = v->engine_data;
+    return it->hooks_data;
+}
+
+bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot)
+{
+    (void)v;
+    if (page->slots[slot].handler == HANDLER_NATIVE)
+        return true;
+    if (!page->original)
+        page->original = calloc(CODE_SLOTS, sizeof *page->original);
+    if (!page->original)
+        return false;
+    page->original[slot] = page->slots[slot].handler;
+    page->slots[slot].handler = HANDLER_NATIVE;
+    return true;
+}
+
+void interp_forget(struct vcpu *v)
+{
+    struct interp *it = v->engine_data;
+    code_cache_reset(it->code);
+    forget_fetched(v->arch);
 }
 
 static void interp_detach(struct vcpu *v)
@@ -761,7 +844,7 @@ static void interp_stats(const struct vcpu *v, struct engine_stats *out)
 
 const struct engine_ops engine_interp = {
     .name = "interp",
-    .attach = interp_attach,
+    .attach = interp_attach_only,
     .detach = interp_detach,
     .run = interp_run,
     .debug_changed = interp_debug_changed,

@@ -7,3 +7,35 @@
 #include "core/engine.h"
 
 extern const struct engine_ops engine_interp;
+
+/*
+ * For an engine that compiles: the interpreter is its first stage.
+ *
+ * hot: the instruction in `slot` of `page` has been jumped to often; native code may be installed
+ * with interp_install. native: a slot that has native code was reached, the hart's state is
+ * current. True: the code ran, hart state says where to go on. False: it does not fit the present
+ * state and the instruction is to be interpreted. page_changed: the native code of a page is void,
+ * because its bytes changed; page NULL: of all pages.
+ */
+struct code_page;
+
+struct interp_hooks {
+    void (*hot)(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va);
+    bool (*native)(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t pc);
+    void (*page_changed)(struct vcpu *v, struct code_page *page);
+    uint16_t threshold; /* jumps to a target before it is hot, 1 and up */
+};
+
+/* As engine_interp.attach; hooks may be NULL. */
+int interp_attach(struct vcpu *v, const struct interp_hooks *hooks, void *hooks_data,
+                  struct error *err);
+void *interp_hooks_data(const struct vcpu *v);
+
+/* Makes the slot call `native` when it is reached. False: out of memory. */
+bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot);
+/* Forgets all code, native or not. */
+void interp_forget(struct vcpu *v);
+
+/* The exception of an instruction at h->pc that an engine executed on its own. */
+struct rv_fault;
+void interp_trap(struct vcpu *v, const struct rv_fault *fault);

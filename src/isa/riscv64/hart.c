@@ -49,7 +49,8 @@ static const struct state_table fetch_entry_state = {
     }
 
 static const struct state_field hart_fields[] = {
-    STATE_ARRAY(struct rv_hart, x),
+    /* x[32] is nobody's value. */
+    {.name = "x", .offset = offsetof(struct rv_hart, x), .size = 8, .count = 32, .since = 1},
     STATE_ARRAY(struct rv_hart, f),
     STATE_FIELD(struct rv_hart, pc),
     STATE_FIELD(struct rv_hart, icount),
@@ -141,7 +142,8 @@ const struct state_table rv_hart_state = {
 
 void rv_hart_reset(struct rv_hart *h, uint64_t pc)
 {
-    uint64_t icount = h->icount, epoch = h->code_epoch;
+    uint64_t icount = h->icount, epoch = h->code_epoch, tlb_epoch = h->tlb_epoch, engine[16];
+    memcpy(engine, h->engine, sizeof engine);
     struct rv_hart fixed = {
         .hartid = h->hartid,
         .exts = h->exts,
@@ -155,6 +157,8 @@ void rv_hart_reset(struct rv_hart *h, uint64_t pc)
     h->pc = pc;
     h->icount = icount;
     h->code_epoch = epoch + 1;
+    h->tlb_epoch = tlb_epoch;
+    memcpy(h->engine, engine, sizeof engine);
     h->priv = RV_PRIV_M;
     h->reserve_gpa = RV_TLB_INVALID;
     h->stimecmp = UINT64_MAX;
@@ -307,6 +311,7 @@ bool rv_sret(struct rv_hart *h)
 
 void rv_tlb_flush(struct rv_hart *h)
 {
+    h->tlb_epoch++;
     for (unsigned v = 0; v < RV_VIEWS; v++) {
         for (unsigned i = 0; i < RV_TLB_SIZE; i++)
             h->tlb[v][i] = (struct rv_tlb_entry){RV_TLB_INVALID, RV_TLB_INVALID, 0, 0};
@@ -323,6 +328,7 @@ void rv_tlb_flush_page(struct rv_hart *h, uint64_t va)
         rv_tlb_flush(h);
         return;
     }
+    h->tlb_epoch++;
     for (unsigned v = 0; v < RV_VIEWS; v++) {
         h->tlb[v][va / RV_PAGE % RV_TLB_SIZE] =
             (struct rv_tlb_entry){RV_TLB_INVALID, RV_TLB_INVALID, 0, 0};
