@@ -117,7 +117,7 @@ static const struct option run_options[] = {
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), none, file:PATH, pty",
      set_console},
-    {"engine", "NAME", "how guest code runs: auto (default) or interp", set_engine},
+    {"engine", "NAME", "how guest code runs: auto (default), interp, or dbt (x86-64 hosts)", set_engine},
     {"mmu", "MODE", "largest virtual addresses offered: sv39 (default), sv48, sv57", set_mmu},
     {"gdb", "PORT|unix:PATH", "wait for a debugger at a local TCP port or socket", set_gdb},
     {"deterministic", NULL,

@@ -1,7 +1,7 @@
 #include "vmm/vm_internal.h"
 
 #include "base/bits.h"
-#include "engine/interp/interp.h"
+#include "engine/engines.h"
 #include "machine/virt.h"
 
 #include <errno.h>
@@ -9,15 +9,6 @@
 #include <stdlib.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
-
-/* The engines there are; "auto" is the first that attaches. */
-static const struct engine_ops *const engines[] = {&engine_interp};
-static const char *const engine_names[] = {"auto", "interp", NULL};
-
-const char *const *vm_engines(void)
-{
-    return engine_names;
-}
 
 void vm_config_init(struct vm_config *config)
 {
@@ -144,12 +135,15 @@ void vm_clock_changed(void *ctx)
 static int vm_pick_engine(struct vm *vm, struct error *err)
 {
     const char *name = vm->config.engine;
-    for (unsigned i = 0; i < ARRAY_SIZE(engines); i++)
+    for (unsigned i = 0; engines[i]; i++)
         if (!strcmp(name, "auto") || !strcmp(name, engines[i]->name)) {
             vm->engine = engines[i];
             return 0;
         }
-    return error_set(err, EINVAL, "there is no engine '%s': give auto or interp", name);
+    return error_set(err, EINVAL,
+                     "there is no engine '%s' on this host: give auto, or one of those "
+                     "that 'guise help run' names",
+                     name);
 }
 
 static int vm_open_backends(struct vm *vm, struct error *err)

@@ -24,7 +24,7 @@ struct vm_disk {
 };
 
 struct vm_config {
-    const char *engine;                              /* "auto" or a name from vm_engines */
+    const char *engine;                              /* "auto", "interp", or "dbt" on x86-64 */
     unsigned cpus;                                   /* 1 to 64 */
     uint64_t memory;                                 /* bytes */
     unsigned address_bits;                           /* of guest virtual addresses: 39, 48 or 57 */
@@ -86,6 +86,3 @@ const char *vm_console_path(const struct vm *vm);
 
 /* The port at which the debugger's server listens, 0 if there is none or it is a Unix socket. */
 unsigned vm_gdb_port(const struct vm *vm);
-
-/* Names of the engines, NULL at the end. */
-const char *const *vm_engines(void);

@@ -1,14 +1,12 @@
 #include "box.h"
 
 #include "base/bits.h"
-#include "engine/interp/interp.h"
+#include "engine/engines.h"
 #include "isa/riscv64/decode.h"
 #include "isa/riscv64/mmu.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-const struct engine_ops *const box_engines[] = {&engine_interp, NULL};
 
 #define SIGILL_NUMBER 4
 #define WFI 0x10500073u

@@ -42,6 +42,3 @@ enum box_end box_step(struct box *b, uint64_t max_insns);
 
 /* To the end of the program or the number of instructions since it started. */
 enum box_end box_run(struct box *b, uint64_t max_insns);
-
-/* The engines to test, ended by NULL. */
-extern const struct engine_ops *const box_engines[];

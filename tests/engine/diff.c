@@ -1,6 +1,7 @@
 #include "diff.h"
 
 #include "base/bits.h"
+#include "engine/engines.h"
 #include "isa/riscv64/decode.h"
 #include "isa/riscv64/disasm.h"
 
@@ -73,14 +74,14 @@ void diff_run(struct diff *d, const char *name, const struct prog *p,
         printf("%s is in %s\n", name, path);
     struct peer_result peer = peer_run(d->peer, p);
     if (!WIFEXITED(peer.status) || WEXITSTATUS(peer.status) || peer.output_len != p->data_len) {
-        diff_fail(d, name, box_engines[0]);
+        diff_fail(d, name, engines_for_tests[0]);
         printf("    the peer did not end as it should: status %x, %zu bytes of %zu\n", peer.status,
                peer.output_len, p->data_len);
         if (WIFSIGNALED(peer.status))
-            diff_locate(d, box_engines[0], p);
+            diff_locate(d, engines_for_tests[0], p);
     } else {
-        for (unsigned i = 0; box_engines[i]; i++)
-            run_engine(d, name, p, box_engines[i], &peer, differ, ctx);
+        for (unsigned i = 0; engines_for_tests[i]; i++)
+            run_engine(d, name, p, engines_for_tests[i], &peer, differ, ctx);
     }
     free(peer.output);
 }

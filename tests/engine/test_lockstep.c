@@ -5,6 +5,7 @@
  */
 #include "base/bits.h"
 #include "box.h"
+#include "engine/engines.h"
 #include "gen.h"
 #include "lockstep.h"
 
@@ -99,7 +100,7 @@ static bool same_everywhere(const struct engine_ops *engine, const struct prog *
 
 static uint64_t fault_icount(const struct vcpu *v)
 {
-    return *box_engines[0]->icount(v);
+    return *engines_for_tests[0]->icount(v);
 }
 
 /* The first engine, but for what `spoil` does behind the instruction FAULT_AT. */
@@ -107,13 +108,13 @@ static enum vcpu_exit fault_run(struct vcpu *v, uint64_t max_insns, void (*spoil
 {
     uint64_t at = fault_icount(v);
     if (at >= FAULT_AT || max_insns < FAULT_AT - at)
-        return box_engines[0]->run(v, max_insns);
-    enum vcpu_exit exit = box_engines[0]->run(v, FAULT_AT - at);
+        return engines_for_tests[0]->run(v, max_insns);
+    enum vcpu_exit exit = engines_for_tests[0]->run(v, FAULT_AT - at);
     if (exit != VCPU_EXIT_LIMIT)
         return exit;
     spoil(v);
     uint64_t left = max_insns - (FAULT_AT - at);
-    return left ? box_engines[0]->run(v, left) : exit;
+    return left ? engines_for_tests[0]->run(v, left) : exit;
 }
 
 /* Something that the program does not repair before the next comparison. */
@@ -177,16 +178,16 @@ static bool finds_faults(const struct prog *p)
         {fault_run_f17, 1, "f[17]"},
     };
     struct lockstep_result r;
-    struct engine_ops faulty = *box_engines[0];
-    CHECK(both(box_engines[0], &faulty, p, STRIDE, UINT64_MAX / 2, &r) == LOCKSTEP_ENDED,
+    struct engine_ops faulty = *engines_for_tests[0];
+    CHECK(both(engines_for_tests[0], &faulty, p, STRIDE, UINT64_MAX / 2, &r) == LOCKSTEP_ENDED,
           "equal engines differ: %s", r.what);
     CHECK(r.insns > FAULT_AT, "too short a program: %lu", (unsigned long)r.insns);
     for (unsigned i = 0; i < ARRAY_SIZE(faults); i++) {
         faulty.run = faults[i].run;
         enum lockstep_end end =
-            both(box_engines[0], &faulty, p, faults[i].stride, FAULT_AT - 1, &r);
+            both(engines_for_tests[0], &faulty, p, faults[i].stride, FAULT_AT - 1, &r);
         CHECK(end == LOCKSTEP_LIMIT && r.insns == FAULT_AT - 1, "fault %u found too early", i);
-        end = both(box_engines[0], &faulty, p, faults[i].stride, UINT64_MAX / 2, &r);
+        end = both(engines_for_tests[0], &faulty, p, faults[i].stride, UINT64_MAX / 2, &r);
         CHECK(end == LOCKSTEP_DIFFERENT, "fault %u was not found", i);
         CHECK(r.insns == FAULT_AT - 1, "fault %u found after %lu", i, (unsigned long)r.insns);
         CHECK(strstr(r.what, faults[i].what), "fault %u is something else: %s", i, r.what);
@@ -198,9 +199,10 @@ static bool finds_faults(const struct prog *p)
 static bool engines_agree(const struct prog *p)
 {
     struct lockstep_result r;
-    for (unsigned i = 1; box_engines[i]; i++)
-        CHECK(both(box_engines[0], box_engines[i], p, STRIDE, UINT64_MAX / 2, &r) == LOCKSTEP_ENDED,
-              "engine %s differs after %lu instructions at %lx: %s", box_engines[i]->name,
+    for (unsigned i = 1; engines_for_tests[i]; i++)
+        CHECK(both(engines_for_tests[0], engines_for_tests[i], p, STRIDE, UINT64_MAX / 2, &r) ==
+                  LOCKSTEP_ENDED,
+              "engine %s differs after %lu instructions at %lx: %s", engines_for_tests[i]->name,
               (unsigned long)r.insns, (unsigned long)r.pc, r.what);
     return true;
 }
@@ -216,8 +218,8 @@ int main(void)
         struct prog p;
         gen_program(&p, &r, (enum gen_kind[]){GEN_BRANCH, GEN_MODIFY, GEN_LINE}[i % 3], INSNS);
         bool ok = i || finds_faults(&p);
-        for (unsigned e = 0; ok && box_engines[e]; e++)
-            ok = same_everywhere(box_engines[e], &p, &r);
+        for (unsigned e = 0; ok && engines_for_tests[e]; e++)
+            ok = same_everywhere(engines_for_tests[e], &p, &r);
         ok = ok && engines_agree(&p);
         prog_fini(&p);
         if (!ok) {

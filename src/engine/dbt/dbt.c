@@ -1,0 +1,541 @@
+/*
+ * The translator's engine: regions, where they are installed, how they are entered and linked.
+ *
+ * A region belongs to one vCPU, one page of decoded code and one view of memory, and is entered
+ * from the interpreter (slot with native code), through the jump cache (target of an indirect exit)
+ * or by a linked exit of another region of the same page. Rules that keep this exact:
+ *
+ *  1. The translation of the page that a region lies in was checked when it was entered from the
+ *     interpreter or put into the jump cache. Whatever drops translations (tlb_epoch) or makes code
+ *     stale (code_epoch) happens outside regions, and empties the jump caches before the next one
+ * is entered. Links stay: they do not leave the page.
+ *  2. The view of memory changes only outside regions. There is a jump cache for each view.
+ *  3. A region that uses floating point is entered only while the unit is on and frm is valid. Both
+ *     change outside regions only; a change empties the view's jump cache. A region links to one
+ *     that uses floating point only if it does so itself.
+ *  4. When a page's bytes change its regions are freed. Nothing refers to them any more: links come
+ *     from the same page, and the jump caches are emptied.
+ *  5. When code memory is full everything is dropped, at the next entry of the engine.
+ */
+#include "engine/dbt/dbt.h"
+
+#include "base/bits.h"
+#include "engine/dbt/backend.h"
+#include "engine/dbt/front.h"
+#include "engine/dbt/helpers.h"
+#include "engine/interp/code.h"
+#include "engine/interp/interp.h"
+#include "engine/rv_mem.h"
+#include "host/codemem.h"
+#include "host/x86_64/asm.h"
+#include "host/x86_64/features.h"
+#include "isa/riscv64/fp.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define CODE_SIZE (64u << 20)    /* of each vCPU; resident as it is used */
+#define REGION_CODE (256u << 10) /* largest region's code */
+#define THUNK_CODE 4096u
+#define MAX_REGIONS 32768u
+#define MAX_LINKS 262144u
+#define HASH_SIZE 65536u
+#define JUMP_CACHE 4096u /* entries for each view */
+#define NONE UINT32_MAX
+
+struct jump_entry {
+    uint64_t pc;
+    const void *code;
+};
+
+struct region {
+    uint64_t pc;
+    struct code_page *page;
+    uint8_t *code; /* rw view; NULL: cannot be compiled */
+    uint32_t size;
+    uint32_t hash_next, page_next; /* index + 1, 0: end */
+    uint8_t view;
+    bool uses_fp;
+};
+
+struct link {
+    uint64_t pc;
+    uint32_t region;
+    uint8_t *field; /* rw view */
+};
+
+struct dbt {
+    struct codemem mem;
+    uint64_t (*enter)(void *hart, const void *code);
+    struct back_thunks thunks;
+    const uint8_t *thunks_exec;
+    struct back_target target;
+    const void *helpers[BACK_HELPER_FIRST];
+    struct ir *ir;
+    struct ir_live *live;
+    struct back *back;
+    struct back_code out;
+
+    struct region *regions;
+    uint32_t region_count;
+    struct link *links;
+    uint32_t link_count;
+    uint32_t hash[HASH_SIZE]; /* index + 1 */
+    struct jump_entry *jump[RV_VIEWS];
+
+    uint64_t seen_tlb_epoch, seen_code_epoch;
+    bool fp_on[RV_VIEWS];
+    bool full;             /* drop everything at the next entry */
+    struct rv_fault fault; /* of a helper that asked to leave */
+    uint64_t compiled, compiled_insns, given_up, entries;
+    FILE *dump;
+};
+
+static struct dbt *dbt_of(const struct vcpu *v)
+{
+    return interp_hooks_data(v);
+}
+
+void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
+{
+    struct dbt *d = dbt_of(h->env.ctx);
+    d->fault = *fault;
+    h->engine[DBT_WORD_EXIT] = 1;
+}
+
+/* ---- jump cache ---- */
+
+static struct jump_entry *jump_slot(struct dbt *d, unsigned view, uint64_t pc)
+{
+    return &d->jump[view][pc / 2 % JUMP_CACHE];
+}
+
+static void jump_clear(struct dbt *d, unsigned view)
+{
+    for (unsigned i = 0; i < JUMP_CACHE; i++)
+        d->jump[view][i] = (struct jump_entry){.pc = UINT64_MAX};
+}
+
+static void jump_clear_all(struct dbt *d)
+{
+    for (unsigned view = 0; view < RV_VIEWS; view++)
+        jump_clear(d, view);
+}
+
+/* Rules 1 and 3: before a region is entered. */
+static void dbt_settle(struct dbt *d, struct rv_hart *h)
+{
+    bool fp = (h->mstatus & RV_MSTATUS_FS) && h->frm <= FP_RMM;
+    if (d->seen_tlb_epoch != h->tlb_epoch || d->seen_code_epoch != h->code_epoch) {
+        jump_clear_all(d);
+        d->seen_tlb_epoch = h->tlb_epoch;
+        d->seen_code_epoch = h->code_epoch;
+    } else if (d->fp_on[h->view] != fp) {
+        jump_clear(d, h->view);
+    }
+    d->fp_on[h->view] = fp;
+    if (fp)
+        h->mstatus |= RV_MSTATUS_FS;
+    h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump[h->view];
+}
+
+/* ---- regions ---- */
+
+static uint32_t *hash_bucket(struct dbt *d, uint64_t pc, unsigned view)
+{
+    uint64_t key = (pc ^ pc >> 17 ^ (uint64_t)view << 13) / 2;
+    return &d->hash[key * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (HASH_SIZE - 1)];
+}
+
+static struct region *region_find(struct dbt *d, uint64_t pc, unsigned view,
+                                  const struct code_page *page)
+{
+    for (uint32_t i = *hash_bucket(d, pc, view); i; i = d->regions[i - 1].hash_next) {
+        struct region *r = &d->regions[i - 1];
+        if (r->pc == pc && r->view == view && r->page == page)
+            return r;
+    }
+    return NULL;
+}
+
+static void region_unhash(struct dbt *d, uint32_t index)
+{
+    struct region *r = &d->regions[index];
+    for (uint32_t *p = hash_bucket(d, r->pc, r->view); *p; p = &d->regions[*p - 1].hash_next)
+        if (*p == index + 1) {
+            *p = r->hash_next;
+            return;
+        }
+}
+
+static void dbt_drop_all(struct vcpu *v, struct dbt *d)
+{
+    memset(d->hash, 0, sizeof d->hash);
+    d->region_count = 0;
+    d->link_count = 0;
+    jump_clear_all(d);
+    (void)v;
+}
+
+static void dbt_page_changed(struct vcpu *v, struct code_page *page)
+{
+    struct dbt *d = dbt_of(v);
+    if (!page) {
+        dbt_drop_all(v, d);
+        d->full = true; /* the memory is given back at the next entry */
+        return;
+    }
+    for (uint32_t i = page->native_list; i; i = d->regions[i - 1].page_next) {
+        region_unhash(d, i - 1);
+        if (d->regions[i - 1].code)
+            codemem_free(&d->mem, d->regions[i - 1].code, d->regions[i - 1].size);
+    }
+    page->native_list = 0;
+    jump_clear_all(d);
+}
+
+/* ---- thunks ---- */
+
+/* The thunks come first in the code memory, also after it was emptied. */
+static int dbt_make_thunks(struct dbt *d, struct error *err)
+{
+    uint8_t *rw = codemem_alloc(&d->mem, THUNK_CODE);
+    if (!rw || !back_emit_thunks(&d->target, &d->out, &d->thunks))
+        return error_set(err, ENOMEM, "no room for the translator's entry code");
+    memcpy(rw, d->out.bytes, d->out.size);
+    d->thunks_exec = codemem_to_rx(&d->mem, rw);
+    const uint8_t *enter = d->thunks_exec + d->thunks.enter;
+    memcpy(&d->enter, &enter, sizeof d->enter);
+    return 0;
+}
+
+/* ---- compiling ---- */
+
+static bool dbt_room(struct dbt *d)
+{
+    if (d->region_count == MAX_REGIONS || d->link_count + 1024 > MAX_LINKS)
+        d->full = true;
+    return !d->full;
+}
+
+/* Host code for what d->ir holds, in its place; NULL if it is given up. */
+static uint8_t *dbt_emit(struct dbt *d, const struct rv_hart *h)
+{
+    d->target.tlb_offset = (int32_t)(offsetof(struct rv_hart, tlb[0]) + h->view * sizeof h->tlb[0]);
+    if (!ir_live_build(d->live, d->ir) ||
+        !back_compile(d->back, &d->target, d->ir, d->live, &d->out, d->dump))
+        return NULL;
+    uint8_t *code = codemem_alloc(&d->mem, d->out.size);
+    if (!code) {
+        d->full = true;
+        return NULL;
+    }
+    memcpy(code, d->out.bytes, d->out.size);
+    back_place(&d->out, code, codemem_to_rx(&d->mem, code), &d->thunks, d->thunks_exec);
+    return code;
+}
+
+/*
+ * The region for a slot in the hart's view, compiled now; NULL when there is no room. A region that
+ * cannot be compiled is kept without code, so that it is not tried again.
+ */
+static struct region *dbt_compile(struct vcpu *v, struct code_page *page, unsigned slot,
+                                  uint64_t page_va)
+{
+    struct dbt *d = dbt_of(v);
+    const struct rv_hart *h = v->arch;
+    const struct front_input in = {
+        .page = page->bytes, .page_va = page_va, .entry = slot * 2, .exts = h->exts};
+    struct front_info info;
+    uint8_t *code = NULL;
+    if (!dbt_room(d))
+        return NULL;
+    if (front_build(d->ir, &in, &info)) {
+        ir_optimize(d->ir, d->dump, false, NULL);
+        code = dbt_emit(d, h);
+    }
+    if (d->full)
+        return NULL;
+    struct region *r = &d->regions[d->region_count++];
+    uint32_t *bucket = hash_bucket(d, page_va + slot * 2, h->view);
+    *r = (struct region){
+        .pc = page_va + slot * 2,
+        .page = page,
+        .code = code,
+        .size = code ? (uint32_t)d->out.size : 0,
+        .hash_next = *bucket,
+        .page_next = page->native_list,
+        .view = h->view,
+        .uses_fp = info.uses_fp,
+    };
+    *bucket = page->native_list = d->region_count;
+    if (!code) {
+        d->given_up++;
+        return r;
+    }
+    for (uint32_t i = 0; i < d->out.link_count; i++) {
+        const struct back_link *l = &d->out.links[i];
+        le32_put(code + l->index, d->link_count);
+        d->links[d->link_count++] =
+            (struct link){.pc = l->pc, .region = d->region_count - 1, .field = code + l->field};
+    }
+    d->compiled++;
+    d->compiled_insns += info.insns;
+    return r;
+}
+
+static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
+{
+    const struct rv_hart *h = v->arch;
+    struct dbt *d = dbt_of(v);
+    /* Code sees its own view; with MPRV data has another one, and that is not compiled. */
+    if (h->mstatus & RV_MSTATUS_MPRV)
+        return;
+    const struct region *r = region_find(d, page_va + slot * 2, h->view, page);
+    if (!r)
+        r = dbt_compile(v, page, slot, page_va);
+    if (r && r->code)
+        interp_install(v, page, slot);
+}
+
+/* ---- running ---- */
+
+static bool region_fits(const struct dbt *d, const struct region *r, const struct rv_hart *h)
+{
+    return r && r->code && (!r->uses_fp || d->fp_on[h->view]);
+}
+
+/* A direct exit was taken that is not linked: links it if it may be (rules 1 and 3). */
+static struct region *dbt_follow(struct dbt *d, struct rv_hart *h, uint32_t index)
+{
+    const struct link *l = &d->links[index];
+    h->pc = l->pc;
+    const struct region *from = &d->regions[l->region];
+    struct region *to = region_find(d, l->pc, from->view, from->page);
+    if (!region_fits(d, to, h))
+        return NULL;
+    if (!to->uses_fp || from->uses_fp)
+        asm_patch_rel32(l->field, to->code);
+    return to;
+}
+
+/*
+ * Runs regions until one leaves for the interpreter. h->pc is current before and after; *follow
+ * says whether another region may begin there.
+ */
+static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    if (d->full || (h->mstatus & RV_MSTATUS_MPRV))
+        return false;
+    dbt_settle(d, h);
+    struct region *r = region_find(d, pc, h->view, page);
+    if (!r)
+        r = dbt_compile(v, page, slot, align_down(pc, RV_PAGE));
+    if (!region_fits(d, r, h))
+        return false;
+    *jump_slot(d, h->view, pc) =
+        (struct jump_entry){.pc = pc, .code = codemem_to_rx(&d->mem, r->code)};
+    uint64_t before = h->icount;
+    while (r) {
+        h->engine[DBT_WORD_EXIT] = 0;
+        d->entries++;
+        uint64_t why = d->enter(h, codemem_to_rx(&d->mem, r->code));
+        r = (uint32_t)why == BACK_THUNK_EXIT ? dbt_follow(d, h, (uint32_t)(why >> 32)) : NULL;
+        if ((uint32_t)why == BACK_THUNK_TRAP)
+            interp_trap(v, &d->fault);
+    }
+    /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
+    return h->icount != before || h->pc != pc;
+}
+
+static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
+{
+    struct dbt *d = dbt_of(v);
+    if (d->full) {
+        interp_forget(v);
+        codemem_reset(&d->mem);
+        dbt_make_thunks(d, NULL);
+        dbt_drop_all(v, d);
+        d->full = false;
+    }
+    return engine_interp.run(v, max_insns);
+}
+
+/* ---- life ---- */
+
+static const struct interp_hooks dbt_hooks = {
+    .hot = dbt_hot,
+    .native = dbt_native,
+    .page_changed = dbt_page_changed,
+    .threshold = 128,
+};
+
+static const struct interp_hooks dbt_eager_hooks = {
+    .hot = dbt_hot,
+    .native = dbt_native,
+    .page_changed = dbt_page_changed,
+    .threshold = 1,
+};
+
+static void dbt_target(struct dbt *d)
+{
+    struct back_target *t = &d->target;
+    for (unsigned i = 0; i < 32; i++) {
+        t->slot_offset[i] = (int32_t)offsetof(struct rv_hart, x[i]);
+        t->slot_offset[FRONT_SLOT_F + i] = (int32_t)offsetof(struct rv_hart, f[i]);
+    }
+    t->pc_offset = (int32_t)offsetof(struct rv_hart, pc);
+    t->icount_offset = (int32_t)offsetof(struct rv_hart, icount);
+    t->stop_at_pointer_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_STOP_AT]);
+    t->fflags_offset = (int32_t)offsetof(struct rv_hart, fflags);
+    t->frm_offset = (int32_t)offsetof(struct rv_hart, frm);
+    t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
+    t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
+    t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
+    t->jump_entries = JUMP_CACHE;
+    memset(t->slot_type, IR_I64, FRONT_SLOT_F);
+    memset(t->slot_type + FRONT_SLOT_F, IR_F64, FRONT_SLOTS - FRONT_SLOT_F);
+    t->tlb_entries = RV_TLB_SIZE;
+    host_features_probe(&t->features);
+}
+
+static void dbt_free(struct dbt *d)
+{
+    if (!d)
+        return;
+    codemem_fini(&d->mem);
+    ir_free(d->ir);
+    ir_live_free(d->live);
+    back_free(d->back);
+    free(d->out.bytes);
+    back_code_fini(&d->out);
+    free(d->regions);
+    free(d->links);
+    for (unsigned view = 0; view < RV_VIEWS; view++)
+        free(d->jump[view]);
+    free(d);
+}
+
+static struct dbt *dbt_new(struct error *err)
+{
+    struct dbt *d = calloc(1, sizeof *d);
+    bool ok = d && !codemem_init(&d->mem, CODE_SIZE, err);
+    if (ok) {
+        d->ir = ir_new();
+        d->live = ir_live_new();
+        d->back = back_new();
+        back_code_init(&d->out, malloc(REGION_CODE), REGION_CODE);
+        d->regions = calloc(MAX_REGIONS, sizeof *d->regions);
+        d->links = calloc(MAX_LINKS, sizeof *d->links);
+        ok = d->ir && d->live && d->back && d->out.bytes && d->regions && d->links;
+        for (unsigned view = 0; view < RV_VIEWS; view++)
+            ok &= (d->jump[view] = calloc(JUMP_CACHE, sizeof *d->jump[view])) != NULL;
+    }
+    if (!ok) {
+        dbt_free(d);
+        error_set(err, ENOMEM, "out of memory for the translator");
+        return NULL;
+    }
+    jump_clear_all(d);
+    dbt_target(d);
+    if (dbt_make_thunks(d, err)) {
+        dbt_free(d);
+        return NULL;
+    }
+    return d;
+}
+
+static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, struct error *err)
+{
+    struct rv_hart *h = v->arch;
+    struct dbt *d = dbt_new(err);
+    if (!d)
+        return -ENOMEM;
+    int rc = interp_attach(v, hooks, d, err);
+    if (rc) {
+        dbt_free(d);
+        return rc;
+    }
+    h->engine[DBT_WORD_STOP_AT] = (uint64_t)(uintptr_t)&v->stop_at;
+    dbt_helpers(d->helpers, &d->target);
+    h->engine[DBT_WORD_HELPERS] = (uint64_t)(uintptr_t)d->helpers;
+    return 0;
+}
+
+static int dbt_attach(struct vcpu *v, struct error *err)
+{
+    return dbt_attach_with(v, &dbt_hooks, err);
+}
+
+static int dbt_attach_eager(struct vcpu *v, struct error *err)
+{
+    return dbt_attach_with(v, &dbt_eager_hooks, err);
+}
+
+static void dbt_detach(struct vcpu *v)
+{
+    if (!v->engine_data)
+        return;
+    struct dbt *d = dbt_of(v);
+    engine_interp.detach(v);
+    dbt_free(d);
+}
+
+static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
+{
+    const struct dbt *d = dbt_of(v);
+    engine_interp.stats(v, out);
+    out->regions = d->compiled;
+    out->region_insns = d->compiled_insns;
+    out->region_entries = d->entries;
+    out->code_bytes = d->mem.used;
+}
+
+static const uint64_t *dbt_icount(const struct vcpu *v)
+{
+    return engine_interp.icount(v);
+}
+
+static void dbt_debug_changed(struct vcpu *v)
+{
+    engine_interp.debug_changed(v);
+}
+
+static void dbt_flush_tlb(struct vcpu *v)
+{
+    engine_interp.flush_tlb(v);
+}
+
+static void dbt_fence_i(struct vcpu *v)
+{
+    engine_interp.fence_i(v);
+}
+
+const struct engine_ops engine_dbt = {
+    .name = "dbt",
+    .attach = dbt_attach,
+    .detach = dbt_detach,
+    .run = dbt_run,
+    .debug_changed = dbt_debug_changed,
+    .flush_tlb = dbt_flush_tlb,
+    .fence_i = dbt_fence_i,
+    .loaded = rv_mem_relink,
+    .icount = dbt_icount,
+    .stats = dbt_stats,
+};
+
+const struct engine_ops engine_dbt_eager = {
+    .name = "dbt-eager",
+    .attach = dbt_attach_eager,
+    .detach = dbt_detach,
+    .run = dbt_run,
+    .debug_changed = dbt_debug_changed,
+    .flush_tlb = dbt_flush_tlb,
+    .fence_i = dbt_fence_i,
+    .loaded = rv_mem_relink,
+    .icount = dbt_icount,
+    .stats = dbt_stats,
+};

@@ -1,0 +1,354 @@
+/*
+ * Floating point on the host's unit. Rounding mode and flags are the guest's (backend.h); what
+ * differs is the following, and is dealt with here:
+ *
+ *  1. A NaN result is RISC-V's canonical one: whoever makes one is sent to a stub. The flags agree:
+ *     both raise "invalid" for signalling operands and invalid operations, detect tininess after
+ *     rounding, and raise underflow only if the result is inexact. But a product of infinity and
+ *     zero plus a quiet NaN is invalid only here: fused operations with a NaN result are done by
+ *     the exact function.
+ *  2. A static rounding mode other than the dynamic one: by the exact function, unless the result
+ *     does not depend on it. Conversions to integers have their own truncation.
+ *  3. Conversions to integers that do not fit: the exact function, which raises the same flag.
+ * Where the host would raise others the operand is looked at before.
+ *  4. Minimum and maximum of equal or unordered operands: by the exact function.
+ */
+#include "engine/dbt/emit.h"
+#include "isa/riscv64/fp.h"
+
+struct emit_float {
+    const struct ir_ins *ins;
+    ir_ref ref;
+    ra_loc d, a, b, c;
+    unsigned from;     /* type of a */
+    bool wide;         /* of a */
+    enum asm_xmm work; /* where the result is computed */
+};
+
+static struct emit_float emit_float_of(const struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    struct emit_float o = {
+        .ins = ins,
+        .ref = ref,
+        .d = emit_loc(e, ref),
+        .a = emit_loc(e, ins->arg[0]),
+        .b = ins->arg[1] ? emit_loc(e, ins->arg[1]) : RA_NONE,
+        .c = ins->arg[2] ? emit_loc(e, ins->arg[2]) : RA_NONE,
+        .from = ir_at(e->ir, ins->arg[0])->type,
+    };
+    o.wide = o.from == IR_F64;
+    o.work = ra_is_fp(o.d) ? emit_xmm(o.d) : EMIT_SCRATCH_X;
+    return o;
+}
+
+/* xmm register or memory; constants go to frame slot 0. */
+static struct emit_opnd emit_opnd_fp(struct emit *e, ra_loc l, unsigned type)
+{
+    if (ra_is_fp(l))
+        return (struct emit_opnd){.kind = OPND_REG, .reg = (uint8_t)emit_xmm(l)};
+    if (ra_is_const(l)) {
+        emit_move(e, type, EMIT_FRAME_SCRATCH, l);
+        l = EMIT_FRAME_SCRATCH;
+    }
+    return (struct emit_opnd){.kind = OPND_MEM, .mem = emit_mem(e, l)};
+}
+
+static void emit_opx(struct emit *e, enum asm_op op, enum asm_xmm d, struct emit_opnd s)
+{
+    if (s.kind == OPND_REG)
+        asm_xx(&e->a, op, d, (enum asm_xmm)s.reg);
+    else
+        asm_xm(&e->a, op, d, s.mem);
+}
+
+static void emit_opxx(struct emit *e, enum asm_op op, enum asm_xmm d, enum asm_xmm a,
+                      struct emit_opnd s)
+{
+    if (s.kind == OPND_REG)
+        asm_xxx(&e->a, op, d, a, (enum asm_xmm)s.reg);
+    else
+        asm_xxm(&e->a, op, d, a, s.mem);
+}
+
+static bool emit_has_vex(const struct emit *e)
+{
+    return e->t->features.avx;
+}
+
+/* The result is in work; a NaN becomes the canonical one. */
+static void emit_finish(struct emit *e, const struct emit_float *o)
+{
+    struct emit_stub *s = emit_stub(e, STUB_NAN, o->ref);
+    s->to = o->work;
+    asm_xx(&e->a, o->ins->type == IR_F64 ? ASM_UCOMISD : ASM_UCOMISS, o->work, o->work);
+    asm_jcc(&e->a, CC_P, &s->label);
+    asm_bind(&e->a, &s->resume);
+    emit_move(e, o->ins->type, o->d, (ra_loc)(RA_FP + o->work));
+}
+
+static void emit_arith(struct emit *e, ir_ref ref, enum asm_op op32, enum asm_op op64)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    enum asm_op op = o.wide ? op64 : op32;
+    struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
+    if (ra_is_fp(o.a) && o.a != o.d && emit_has_vex(e)) {
+        emit_opxx(e, op, o.work, emit_xmm(o.a), b);
+    } else {
+        if (o.d == o.b && o.d != o.a)
+            o.work = EMIT_SCRATCH_X;
+        emit_move(e, o.from, (ra_loc)(RA_FP + o.work), o.a);
+        emit_opx(e, op, o.work, b);
+    }
+    emit_finish(e, &o);
+}
+
+/* Square roots and conversions between formats; the register's upper part is whatever. */
+static void emit_one(struct emit *e, ir_ref ref, enum asm_op op32, enum asm_op op64)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    enum asm_op op = o.wide ? op64 : op32;
+    if (ra_is_fp(o.a) && emit_has_vex(e)) {
+        asm_xxx(&e->a, op, o.work, emit_xmm(o.a), emit_xmm(o.a));
+    } else {
+        if (!ra_is_fp(o.a)) {
+            emit_move(e, o.from, RA_FP + EMIT_SCRATCH_X, o.a);
+            o.a = RA_FP + EMIT_SCRATCH_X;
+        }
+        emit_opx(e, op, o.work, emit_opnd_fp(e, o.a, o.from));
+    }
+    emit_finish(e, &o);
+}
+
+/* --- fused ------------------------------------------------------------------------------------ */
+
+/* The forms of an operation: d = d * rm + r, d = r * d + rm. */
+static enum asm_op emit_fma_op(const struct ir_ins *ins, bool form132)
+{
+    bool wide = ins->type == IR_F64;
+    switch (ins->op) {
+    case IR_FMADD:
+        return form132 ? (wide ? ASM_VFMADD132SD : ASM_VFMADD132SS)
+                       : (wide ? ASM_VFMADD213SD : ASM_VFMADD213SS);
+    case IR_FMSUB:
+        return form132 ? (wide ? ASM_VFMSUB132SD : ASM_VFMSUB132SS)
+                       : (wide ? ASM_VFMSUB213SD : ASM_VFMSUB213SS);
+    case IR_FNMSUB:
+        return form132 ? (wide ? ASM_VFNMADD132SD : ASM_VFNMADD132SS)
+                       : (wide ? ASM_VFNMADD213SD : ASM_VFNMADD213SS);
+    default:
+        return form132 ? (wide ? ASM_VFNMSUB132SD : ASM_VFNMSUB132SS)
+                       : (wide ? ASM_VFNMSUB213SD : ASM_VFNMSUB213SS);
+    }
+}
+
+static bool emit_fma(struct emit *e, ir_ref ref)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    if (!e->t->features.fma || (!ra_is_fp(o.a) && !ra_is_fp(o.b) && !ra_is_fp(o.c)))
+        return false;
+    if (!ra_is_fp(o.b) && ra_is_fp(o.a)) {
+        ra_loc l = o.a;
+        o.a = o.b;
+        o.b = l;
+    }
+    /* The exact function needs the operands as they were. */
+    if (o.d == o.a || o.d == o.b || o.d == o.c)
+        o.work = EMIT_SCRATCH_X;
+    struct emit_stub *slow = emit_stub(e, STUB_SLOW, ref);
+    if (ra_is_fp(o.b)) {
+        struct emit_opnd c = emit_opnd_fp(e, o.c, o.from);
+        emit_move(e, o.from, (ra_loc)(RA_FP + o.work), o.a);
+        emit_opxx(e, emit_fma_op(o.ins, false), o.work, emit_xmm(o.b), c);
+    } else {
+        struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
+        emit_move(e, o.from, (ra_loc)(RA_FP + o.work), o.a);
+        emit_opxx(e, emit_fma_op(o.ins, true), o.work, emit_xmm(o.c), b);
+    }
+    asm_xx(&e->a, o.wide ? ASM_UCOMISD : ASM_UCOMISS, o.work, o.work);
+    asm_jcc(&e->a, CC_P, &slow->label);
+    emit_move(e, o.ins->type, o.d, (ra_loc)(RA_FP + o.work));
+    asm_bind(&e->a, &slow->resume);
+    return true;
+}
+
+/* --- comparisons ------------------------------------------------------------------------------ */
+
+static void emit_min_max(struct emit *e, ir_ref ref)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    struct emit_stub *slow = emit_stub(e, STUB_SLOW, ref);
+    struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
+    enum asm_op op =
+        o.ins->op == IR_FMIN ? (o.wide ? ASM_MINSD : ASM_MINSS) : (o.wide ? ASM_MAXSD : ASM_MAXSS);
+    emit_move(e, o.from, RA_FP + EMIT_SCRATCH_X, o.a);
+    emit_opx(e, o.wide ? ASM_UCOMISD : ASM_UCOMISS, EMIT_SCRATCH_X, b);
+    asm_jcc(&e->a, CC_E, &slow->label);
+    emit_opx(e, op, EMIT_SCRATCH_X, b);
+    emit_move(e, o.from, o.d, RA_FP + EMIT_SCRATCH_X);
+    asm_bind(&e->a, &slow->resume);
+}
+
+bool emit_is_float_order(const struct emit *e, ir_ref ref)
+{
+    unsigned op = ir_at(e->ir, ref)->op;
+    return op == IR_FLT || op == IR_FLE;
+}
+
+/* b above a: false when they are unordered. */
+static void emit_float_order(struct emit *e, ir_ref ref)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    struct emit_opnd a = emit_opnd_fp(e, o.a, o.from);
+    enum asm_xmm b = emit_fp(e, o.ins->arg[1], EMIT_SCRATCH_X);
+    emit_opx(e, o.wide ? ASM_COMISD : ASM_COMISS, b, a);
+    emit_result_cc(e, ref, o.ins->op == IR_FLT ? CC_A : CC_AE);
+}
+
+static void emit_float_equal(struct emit *e, ir_ref ref)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
+    enum asm_xmm a = emit_fp(e, o.ins->arg[0], EMIT_SCRATCH_X);
+    struct asm_mem scratch = emit_mem(e, EMIT_FRAME_SCRATCH);
+    emit_opx(e, o.wide ? ASM_UCOMISD : ASM_UCOMISS, a, b);
+    asm_setcc_m(&e->a, CC_NP, scratch);
+    asm_setcc_r(&e->a, CC_E, EMIT_SCRATCH);
+    asm_rm(&e->a, ASM_AND, 1, EMIT_SCRATCH, scratch);
+    asm_rr(&e->a, ASM_MOVZX8, 4, EMIT_SCRATCH, EMIT_SCRATCH);
+    emit_move(e, IR_I1, o.d, EMIT_SCRATCH);
+}
+
+/* --- integers --------------------------------------------------------------------------------- */
+
+static void emit_from_int(struct emit *e, ir_ref ref)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    bool is_unsigned = o.ins->op == IR_FCVT_FROM_U;
+    unsigned size = o.from == IR_I64 || is_unsigned ? 8 : 4;
+    struct emit_stub *slow = is_unsigned && o.from == IR_I64 ? emit_stub(e, STUB_SLOW, ref) : NULL;
+    enum asm_reg r = EMIT_SCRATCH;
+    if (ra_is_gpr(o.a) && !(is_unsigned && o.from == IR_I32))
+        r = (enum asm_reg)o.a;
+    else /* clears the upper half, too */
+        emit_move(e, o.from, EMIT_SCRATCH, o.a);
+    if (slow) {
+        asm_rr(&e->a, ASM_TEST, 8, r, r);
+        asm_jcc(&e->a, CC_S, &slow->label);
+    }
+    asm_xx(&e->a, ASM_PXOR, o.work, o.work);
+    asm_xr(&e->a, o.ins->type == IR_F64 ? ASM_CVTSI2SD : ASM_CVTSI2SS, size, o.work, r);
+    emit_move(e, o.ins->type, o.d, (ra_loc)(RA_FP + o.work));
+    if (slow)
+        asm_bind(&e->a, &slow->resume);
+}
+
+/* To the slow path unless 0 <= a < 2^limit, by sign and exponent. */
+static void emit_check_unsigned(struct emit *e, const struct emit_float *o, unsigned limit,
+                                struct emit_stub *slow)
+{
+    emit_move(e, o->from, EMIT_SCRATCH, o->a);
+    asm_ri(&e->a, ASM_SHR, o->wide ? 8 : 4, EMIT_SCRATCH, o->wide ? 52 : 23);
+    asm_ri(&e->a, ASM_CMP, 4, EMIT_SCRATCH, (int32_t)((o->wide ? 1023 : 127) + limit));
+    asm_jcc(&e->a, CC_AE, &slow->label);
+}
+
+static void emit_to_int(struct emit *e, ir_ref ref)
+{
+    struct emit_float o = emit_float_of(e, ref);
+    bool is_unsigned = o.ins->op == IR_FCVT_TO_U, cut = o.ins->aux == FP_RTZ;
+    unsigned size = o.ins->type == IR_I64 || is_unsigned ? 8 : 4;
+    struct emit_stub *slow = emit_stub(e, STUB_SLOW, ref);
+    if (is_unsigned)
+        emit_check_unsigned(e, &o, o.ins->type == IR_I64 ? 63 : 32, slow);
+    enum asm_xmm a = emit_fp(e, o.ins->arg[0], EMIT_SCRATCH_X);
+    enum asm_op op =
+        o.wide ? (cut ? ASM_CVTTSD2SI : ASM_CVTSD2SI) : (cut ? ASM_CVTTSS2SI : ASM_CVTSS2SI);
+    asm_rx(&e->a, op, size, EMIT_SCRATCH, a);
+    if (!is_unsigned) { /* the smallest integer stands for all that do not fit */
+        asm_ri(&e->a, ASM_CMP, size, EMIT_SCRATCH, 1);
+        asm_jcc(&e->a, CC_O, &slow->label);
+    }
+    emit_move(e, o.ins->type, o.d, EMIT_SCRATCH);
+    asm_bind(&e->a, &slow->resume);
+}
+
+/* --- dispatch --------------------------------------------------------------------------------- */
+
+/* Whether the rounding mode is the one the host's unit has, or does not matter. */
+static bool emit_rounds(const struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    unsigned from = ir_at(e->ir, ins->arg[0])->type;
+    if (ins->aux == 7)
+        return true;
+    switch (ins->op) {
+    case IR_FMIN:
+    case IR_FMAX:
+    case IR_FEQ:
+    case IR_FLT:
+    case IR_FLE:
+        return true;
+    case IR_FCVT:
+        return from == IR_F32;
+    case IR_FCVT_FROM_S:
+    case IR_FCVT_FROM_U:
+        return from == IR_I32 && ins->type == IR_F64;
+    case IR_FCVT_TO_S:
+        return ins->aux == FP_RTZ;
+    default:
+        return false;
+    }
+}
+
+bool emit_float(struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    if (!(ir_op_info[ins->op].flags & IR_F_FPENV))
+        return false;
+    if (ins->op == IR_FCVT_TO_U ? ins->aux != FP_RTZ : !emit_rounds(e, ref))
+        return false;
+    switch (ins->op) {
+    case IR_FADD:
+        emit_arith(e, ref, ASM_ADDSS, ASM_ADDSD);
+        return true;
+    case IR_FSUB:
+        emit_arith(e, ref, ASM_SUBSS, ASM_SUBSD);
+        return true;
+    case IR_FMUL:
+        emit_arith(e, ref, ASM_MULSS, ASM_MULSD);
+        return true;
+    case IR_FDIV:
+        emit_arith(e, ref, ASM_DIVSS, ASM_DIVSD);
+        return true;
+    case IR_FSQRT:
+        emit_one(e, ref, ASM_SQRTSS, ASM_SQRTSD);
+        return true;
+    case IR_FCVT:
+        if (ins->type == ir_at(e->ir, ins->arg[0])->type)
+            return false;
+        emit_one(e, ref, ASM_CVTSS2SD, ASM_CVTSD2SS);
+        return true;
+    case IR_FMIN:
+    case IR_FMAX:
+        emit_min_max(e, ref);
+        return true;
+    case IR_FEQ:
+        emit_float_equal(e, ref);
+        return true;
+    case IR_FLT:
+    case IR_FLE:
+        emit_float_order(e, ref);
+        return true;
+    case IR_FCVT_FROM_S:
+    case IR_FCVT_FROM_U:
+        emit_from_int(e, ref);
+        return true;
+    case IR_FCVT_TO_S:
+    case IR_FCVT_TO_U:
+        emit_to_int(e, ref);
+        return true;
+    default:
+        return emit_fma(e, ref);
+    }
+}

@@ -1,0 +1,21 @@
+/*
+ * What generated code calls, and the words of the hart that it shares with the engine.
+ */
+#pragma once
+
+#include "engine/dbt/backend.h"
+#include "engine/rv_mem.h"
+
+/* rv_hart.engine[] */
+enum {
+    DBT_WORD_STOP_AT, /* address of the vCPU's stop_at */
+    DBT_WORD_HELPERS, /* address of the table of helpers */
+    DBT_WORD_JUMP,    /* address of the jump cache of the current view */
+    DBT_WORD_EXIT,    /* not 0: a helper wants the region to be left */
+};
+
+/* Fills the table that DBT_WORD_HELPERS points to. */
+void dbt_helpers(const void *table[BACK_HELPER_FIRST], const struct back_target *target);
+
+/* By a helper: the instruction ends in an exception. */
+void dbt_leave(struct rv_hart *h, const struct rv_fault *fault);

@@ -1,0 +1,9 @@
+#include "engine/engines.h"
+
+#include "engine/dbt/dbt.h"
+#include "engine/interp/interp.h"
+
+#include <stddef.h>
+
+const struct engine_ops *const engines[] = {&engine_interp, &engine_dbt, NULL};
+const struct engine_ops *const engines_for_tests[] = {&engine_interp, &engine_dbt_eager, NULL};
