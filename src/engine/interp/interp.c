@@ -565,6 +565,8 @@ static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
     enum rv_sys_result sys;
     struct rv_fault fault;
 
+    if (!max_insns)
+        return VCPU_EXIT_LIMIT;
     v->debug.hit_watch = false;
     if (!atomic_exchange(&v->stop_at, soft_limit > icount ? soft_limit : limit))
         goto leave;
