@@ -105,9 +105,10 @@ struct machine {
 
 static struct machine *machine_new(void)
 {
-    struct machine *m = calloc(1, sizeof *m);
+    struct machine *m = aligned_alloc(_Alignof(struct machine), sizeof *m);
     struct error err = {0};
     assert_non_null(m);
+    memset(m, 0, sizeof *m);
     assert_int_equal(codemem_init(&m->memory, 4 << 20, &err), 0);
     world_target(&m->target);
     world_helpers(m->helpers, &m->target);

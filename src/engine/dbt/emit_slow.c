@@ -194,8 +194,10 @@ void emit_slow_end(struct emit *e)
         memcpy(e->a.start + e->desc_ref[i].field, &distance, 4);
         e->desc[e->desc_ref[i].desc + D_POOL] = pool - at;
     }
-    memcpy(e->a.p, e->pool, e->pool_count * 8);
-    memcpy(e->a.p + e->pool_count * 8, e->desc, e->desc_count * 4);
+    if (e->pool_count)
+        memcpy(e->a.p, e->pool, e->pool_count * 8);
+    if (e->desc_count)
+        memcpy(e->a.p + e->pool_count * 8, e->desc, e->desc_count * 4);
     e->a.p += need;
 }
 
