@@ -28,9 +28,9 @@ struct image {
 };
 
 /*
- * Opens and checks. A kernel must be IMAGE_LINUX or IMAGE_ELF; a payload may be raw too; firmware is
- * IMAGE_ELF or raw; an initrd is raw. Errors are one sentence that names the file. image_close is
- * needed only after success.
+ * Opens and checks. A kernel must be IMAGE_LINUX or IMAGE_ELF; a payload may be raw too; firmware
+ * is IMAGE_ELF or raw; an initrd is raw. Errors are one sentence that names the file. image_close
+ * is needed only after success.
  */
 int image_open(struct image *img, const char *path, enum image_use use, struct error *err);
 void image_close(struct image *img);

@@ -162,8 +162,8 @@ struct rv_hart {
     struct rv_hart_env env;
     _Atomic uint64_t *irq_lines; /* interrupt inputs; the owner's */
 
-    uint64_t tlb_epoch;   /* changes when translations were dropped */
-    uint64_t engine[16];  /* the engine's own words, next to the rest for generated code */
+    uint64_t tlb_epoch;  /* changes when translations were dropped */
+    uint64_t engine[16]; /* the engine's own words, next to the rest for generated code */
 
     struct rv_tlb_entry tlb[RV_VIEWS][RV_TLB_SIZE];
     struct rv_fetch_entry fetch[RV_VIEWS][RV_FETCH_SIZE];
