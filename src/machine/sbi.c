@@ -384,6 +384,9 @@ static struct sbi_result call_pmu(struct sbi *sbi, struct vcpu *v, const uint64_
         return pmu_start(h, a);
     case 4: /* stop: they run on, as they did before the first start */
         return pmu_set(a[0], a[1]) ? sbi_ok(0) : sbi_err(SBI_ERR_INVALID_PARAM);
+    case 5: /* reading a firmware counter: all of them are hardware's */
+    case 6:
+        return sbi_err(SBI_ERR_INVALID_PARAM);
     default:
         return sbi_err(SBI_ERR_NOT_SUPPORTED);
     }
