@@ -126,7 +126,7 @@ static void jump_clear_all(struct dbt *d)
 /* Rules 1 and 3: before a region is entered. */
 static void dbt_settle(struct dbt *d, struct rv_hart *h)
 {
-    bool fp = (h->mstatus & RV_MSTATUS_FS) && h->frm <= FP_RMM;
+    bool fp = (h->mstatus & RV_MSTATUS_FS) && h->frm <= FP_RUP;
     if (d->seen_tlb_epoch != h->tlb_epoch || d->seen_code_epoch != h->code_epoch) {
         jump_clear_all(d);
         d->seen_tlb_epoch = h->tlb_epoch;
