@@ -33,6 +33,15 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
 void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access, gpa_t *gpa,
                     struct rv_fault *fault);
 
+/*
+ * lr and sc of 4 or 8 bytes, values sign-extended. sc succeeds if the memory still has the value
+ * that lr read: a store of the same value in between goes unnoticed, as in every emulation by
+ * compare-and-swap.
+ */
+bool rv_mem_lr(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value, struct rv_fault *fault);
+bool rv_mem_sc(struct vcpu *v, uint64_t va, unsigned size, uint64_t value, bool *failed,
+               struct rv_fault *fault);
+
 /* The cache-block instructions (Zicbom, Zicboz): translates, checks, and for zero clears. */
 enum rv_cbo { RV_CBO_INVAL, RV_CBO_CLEAN, RV_CBO_FLUSH, RV_CBO_ZERO };
 bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *fault);

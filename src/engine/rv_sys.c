@@ -1,6 +1,7 @@
 #include "engine/rv_sys.h"
 
 #include "base/bits.h"
+#include "isa/riscv64/csr.h"
 #include "isa/riscv64/decode.h"
 
 static enum rv_sys_result sys_ecall(struct vcpu *v, struct rv_hart *h)
@@ -63,6 +64,22 @@ enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, 
     default:
         return RV_SYS_ILLEGAL;
     }
+}
+
+bool rv_sys_csr(struct rv_hart *h, unsigned op, unsigned number, unsigned rd, unsigned rs1,
+                unsigned *effects)
+{
+    bool imm = op == RV_OP_CSRRWI || op == RV_OP_CSRRSI || op == RV_OP_CSRRCI;
+    bool swap = op == RV_OP_CSRRW || op == RV_OP_CSRRWI;
+    bool set = op == RV_OP_CSRRS || op == RV_OP_CSRRSI;
+    enum rv_csr_op how = swap ? RV_CSR_RW : set ? RV_CSR_RS : RV_CSR_RC;
+    uint64_t old;
+    if (!rv_csr_access(h, number, how, !swap || rd, swap || rs1, imm ? rs1 : h->x[rs1], &old,
+                       effects))
+        return false;
+    if (rd)
+        h->x[rd] = old;
+    return true;
 }
 
 bool rv_sys_cbo_allowed(const struct rv_hart *h, unsigned op, bool *inval_flushes)

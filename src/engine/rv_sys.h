@@ -20,5 +20,12 @@ enum rv_sys_result {
 /* op is one of the table's `system` operations; h->pc is the instruction's own. */
 enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, unsigned rs1);
 
+/*
+ * The Zicsr instructions; rd 0: none, rs1 is the register or the immediate. False: illegal.
+ * *effects: RV_CSR_..., what the engine has to look at again.
+ */
+bool rv_sys_csr(struct rv_hart *h, unsigned op, unsigned number, unsigned rd, unsigned rs1,
+                unsigned *effects);
+
 /* Whether the hart may execute a cache-block instruction now (Zicbom 2.5.1, Zicboz). */
 bool rv_sys_cbo_allowed(const struct rv_hart *h, unsigned op, bool *inval_flushes);

@@ -352,6 +352,11 @@ void ir_fence(struct ir *ir)
     build_effect(ir, IR_FENCE, IR_VOID, 0, 0, 0);
 }
 
+ir_ref ir_peek(struct ir *ir, int32_t offset, bool deref)
+{
+    return build_effect(ir, IR_PEEK, IR_I64, deref, offset, 0);
+}
+
 ir_ref ir_call(struct ir *ir, enum ir_type type, unsigned helper, uint8_t aux, ir_ref a, ir_ref b,
                ir_ref c, uint32_t snap)
 {

@@ -315,6 +315,8 @@ void ir_store(struct ir *ir, uint8_t aux, ir_ref base, int32_t offset, ir_ref va
 ir_ref ir_amo(struct ir *ir, enum ir_type type, unsigned kind, ir_ref addr, ir_ref value,
               uint32_t snap);
 void ir_fence(struct ir *ir);
+/* The 64 bits at an offset in the guest state, or (deref) at the address that is there. */
+ir_ref ir_peek(struct ir *ir, int32_t offset, bool deref);
 
 /* type VOID: no result. snap may be 0 without STATE and EXITS. */
 ir_ref ir_call(struct ir *ir, enum ir_type type, unsigned helper, uint8_t aux, ir_ref a, ir_ref b,

@@ -329,6 +329,10 @@ static void parse_operands(struct parse *p, struct ir_ins *ins)
     case IR_TICK:
         ins->imm = (int64_t)parse_number(p);
         break;
+    case IR_PEEK:
+        ins->imm = (int64_t)parse_number(p);
+        ins->aux = parse_is_word(p, "deref");
+        break;
     case IR_PHI:
         parse_phi(p, ins);
         break;

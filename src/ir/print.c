@@ -103,6 +103,11 @@ static void print_operands(const struct ir *ir, ir_ref r, FILE *out)
         fputc(' ', out);
         print_number(ins->imm, out);
         break;
+    case IR_PEEK:
+        fputc(' ', out);
+        print_number(ins->imm, out);
+        fputs(ins->aux ? " deref" : "", out);
+        break;
     case IR_PHI:
         print_phi(ir, r, out);
         break;

@@ -1,6 +1,9 @@
 /*
  * The translator's engine: regions, where they are installed, how they are entered and linked.
  *
+ * Once in a region, guest code runs without the interpreter as long as it can: what a region does
+ * not do itself (traps, system instructions, most CSRs) is done here, and the next region entered.
+ *
  * A region belongs to one vCPU, one page of decoded code and one view of memory, and is entered
  * from the interpreter (slot with native code), through the jump cache (target of an indirect exit)
  * or by a linked exit of another region of the same page. Rules that keep this exact:
@@ -10,9 +13,8 @@
  *     stale (code_epoch) happens outside regions, and empties the jump caches before the next one
  * is entered. Links stay: they do not leave the page.
  *  2. The view of memory changes only outside regions. There is a jump cache for each view.
- *  3. A region that uses floating point is entered only while the unit is on and frm is valid. Both
- *     change outside regions only; a change empties the view's jump cache. A region links to one
- *     that uses floating point only if it does so itself.
+ *  3. A region that uses floating point leaves at its entry unless mstatus.FS is dirty and frm one
+ *     of the host's rounding modes. The engine makes FS dirty then, if it is on.
  *  4. When a page's bytes change its regions are freed. Nothing refers to them any more: links come
  *     from the same page, and the jump caches are emptied.
  *  5. When code memory is full everything is dropped, at the next entry of the engine.
@@ -26,9 +28,11 @@
 #include "engine/interp/code.h"
 #include "engine/interp/interp.h"
 #include "engine/rv_mem.h"
+#include "engine/rv_sys.h"
 #include "host/codemem.h"
 #include "host/x86_64/asm.h"
 #include "host/x86_64/features.h"
+#include "isa/riscv64/decode.h"
 #include "isa/riscv64/fp.h"
 
 #include <errno.h>
@@ -71,7 +75,7 @@ struct dbt {
     struct back_thunks thunks;
     const uint8_t *thunks_exec;
     struct back_target target;
-    const void *helpers[BACK_HELPER_FIRST];
+    const void *helpers[DBT_HELPERS];
     struct ir *ir;
     struct ir_live *live;
     struct back *back;
@@ -85,7 +89,7 @@ struct dbt {
     struct jump_entry *jump[RV_VIEWS];
 
     uint64_t seen_tlb_epoch, seen_code_epoch;
-    bool fp_on[RV_VIEWS];
+    bool jump_used[RV_VIEWS];
     bool full;             /* drop everything at the next entry */
     struct rv_fault fault; /* of a helper that asked to leave */
     uint64_t compiled, compiled_insns, given_up, entries;
@@ -111,32 +115,31 @@ static struct jump_entry *jump_slot(struct dbt *d, unsigned view, uint64_t pc)
     return &d->jump[view][pc / 2 % JUMP_CACHE];
 }
 
-static void jump_clear(struct dbt *d, unsigned view)
+static void jump_put(struct dbt *d, const struct rv_hart *h, const struct region *r)
 {
-    for (unsigned i = 0; i < JUMP_CACHE; i++)
-        d->jump[view][i] = (struct jump_entry){.pc = UINT64_MAX};
+    d->jump_used[h->view] = true;
+    *jump_slot(d, h->view, r->pc) =
+        (struct jump_entry){.pc = r->pc, .code = codemem_to_rx(&d->mem, r->code)};
 }
 
 static void jump_clear_all(struct dbt *d)
 {
-    for (unsigned view = 0; view < RV_VIEWS; view++)
-        jump_clear(d, view);
+    for (unsigned view = 0; view < RV_VIEWS; view++) {
+        if (d->jump_used[view])
+            memset(d->jump[view], 0xff, JUMP_CACHE * sizeof *d->jump[view]);
+        d->jump_used[view] = false;
+    }
 }
 
-/* Rules 1 and 3: before a region is entered. */
+/* Rules 1 and 2: before a region is entered. */
 static void dbt_settle(struct dbt *d, struct rv_hart *h)
 {
-    bool fp = (h->mstatus & RV_MSTATUS_FS) && h->frm <= FP_RUP;
     if (d->seen_tlb_epoch != h->tlb_epoch || d->seen_code_epoch != h->code_epoch) {
         jump_clear_all(d);
         d->seen_tlb_epoch = h->tlb_epoch;
         d->seen_code_epoch = h->code_epoch;
-    } else if (d->fp_on[h->view] != fp) {
-        jump_clear(d, h->view);
     }
-    d->fp_on[h->view] = fp;
-    if (fp)
-        h->mstatus |= RV_MSTATUS_FS;
+    h->engine[DBT_WORD_FP_BAD] = h->frm > FP_RUP;
     h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump[h->view];
 }
 
@@ -245,8 +248,11 @@ static struct region *dbt_compile(struct vcpu *v, struct code_page *page, unsign
 {
     struct dbt *d = dbt_of(v);
     const struct rv_hart *h = v->arch;
-    const struct front_input in = {
-        .page = page->bytes, .page_va = page_va, .entry = slot * 2, .exts = h->exts};
+    const struct front_input in = {.page = page->bytes,
+                                   .page_va = page_va,
+                                   .entry = slot * 2,
+                                   .exts = h->exts,
+                                   .view = h->view};
     struct front_info info;
     uint8_t *code = NULL;
     if (!dbt_room(d))
@@ -301,29 +307,178 @@ static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint6
 
 /* ---- running ---- */
 
-static bool region_fits(const struct dbt *d, const struct region *r, const struct rv_hart *h)
+/* Rule 3. */
+static bool region_fits(const struct region *r, struct rv_hart *h)
 {
-    return r && r->code && (!r->uses_fp || d->fp_on[h->view]);
+    if (!r || !r->code)
+        return false;
+    if (!r->uses_fp)
+        return true;
+    if (!(h->mstatus & RV_MSTATUS_FS) || h->frm > FP_RUP)
+        return false;
+    h->mstatus |= RV_MSTATUS_FS;
+    return true;
 }
 
-/* A direct exit was taken that is not linked: links it if it may be (rules 1 and 3). */
-static struct region *dbt_follow(struct dbt *d, struct rv_hart *h, uint32_t index)
+/* The decoded page that h->pc is on, if its translation is at hand. */
+static struct code_page *dbt_page(const struct rv_hart *h)
 {
+    const struct rv_fetch_entry *e = &h->fetch[h->fetch_view][h->pc / RV_PAGE % RV_FETCH_SIZE];
+    return e->tag == align_down(h->pc, RV_PAGE) ? e->code : NULL;
+}
+
+/* The region to go on in at h->pc; NULL: the interpreter goes on. */
+static struct region *dbt_next(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    if (d->full || (h->mstatus & RV_MSTATUS_MPRV))
+        return NULL;
+    dbt_settle(d, h);
+    struct code_page *page = dbt_page(h);
+    if (!page)
+        return NULL;
+    struct region *r = region_find(d, h->pc, h->view, page);
+    unsigned slot = (unsigned)(h->pc % RV_PAGE / 2);
+    if (!r && interp_heat(v, page, slot)) {
+        dbt_hot(v, page, slot, align_down(h->pc, RV_PAGE));
+        r = region_find(d, h->pc, h->view, page);
+    }
+    if (!region_fits(r, h))
+        return NULL;
+    jump_put(d, h, r);
+    return r;
+}
+
+/* A direct exit was taken that is not linked: links it if it may be (rule 1). */
+static struct region *dbt_follow(struct vcpu *v, uint32_t index)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
     const struct link *l = &d->links[index];
     h->pc = l->pc;
     const struct region *from = &d->regions[l->region];
     struct region *to = region_find(d, l->pc, from->view, from->page);
-    if (!region_fits(d, to, h))
+    if (!to)
+        return dbt_next(v);
+    if (!region_fits(to, h))
         return NULL;
-    if (!to->uses_fp || from->uses_fp)
-        asm_patch_rel32(l->field, to->code);
+    asm_patch_rel32(l->field, to->code);
     return to;
 }
 
-/*
- * Runs regions until one leaves for the interpreter. h->pc is current before and after; *follow
- * says whether another region may begin there.
- */
+/* ---- what regions leave to the engine ---- */
+
+static bool dbt_interrupt(struct vcpu *v)
+{
+    struct rv_hart *h = v->arch;
+    int irq = v->debug.hold_interrupts ? -1 : rv_interrupt_pending(h);
+    if (irq >= 0)
+        rv_trap_interrupt(h, (unsigned)irq);
+    return irq >= 0;
+}
+
+static void dbt_trap(struct vcpu *v, enum rv_cause cause, uint64_t tval)
+{
+    const struct rv_fault fault = {cause, tval};
+    interp_trap(v, &fault);
+}
+
+/* System instructions; false, nothing done: the interpreter's, they leave the engine. */
+static bool dbt_system(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
+{
+    struct rv_hart *h = v->arch;
+    if (in->op == RV_OP_WFI)
+        return false;
+    switch (rv_sys_exec(v, in->op, h->x[in->rs1], in->rs1)) {
+    case RV_SYS_NEXT:
+        h->pc += in->len;
+        h->icount++;
+        return true;
+    case RV_SYS_JUMP:
+        h->icount++;
+        return true;
+    case RV_SYS_ILLEGAL:
+        dbt_trap(v, RV_CAUSE_ILLEGAL, bits);
+        return true;
+    case RV_SYS_ECALL:
+        dbt_trap(v, RV_CAUSE_ECALL_U + h->priv, 0);
+        return true;
+    case RV_SYS_EBREAK:
+        dbt_trap(v, RV_CAUSE_BREAKPOINT, h->pc);
+        return true;
+    default: /* a call: has done nothing yet */
+        return false;
+    }
+}
+
+static void dbt_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
+{
+    struct rv_hart *h = v->arch;
+    unsigned effects;
+    if (!rv_sys_csr(h, in->op, (unsigned)in->imm, in->rd, in->rs1, &effects)) {
+        dbt_trap(v, RV_CAUSE_ILLEGAL, bits);
+        return;
+    }
+    h->pc += in->len;
+    h->icount++;
+}
+
+/* Executes the instruction at h->pc if it is one of those above. */
+static bool dbt_execute(struct vcpu *v)
+{
+    struct rv_hart *h = v->arch;
+    const struct code_page *page = dbt_page(h);
+    unsigned offset = (unsigned)(h->pc % RV_PAGE);
+    struct rv_insn in;
+    if (!page || (page->bytes[offset] & 3) != 3 || offset + 4 > RV_PAGE)
+        return false;
+    uint32_t bits = le32_get(page->bytes + offset);
+    if ((bits & 0x7f) != 0x73 || !rv_decode(bits, h->exts, &in))
+        return false;
+    switch (rv_op_info(in.op)->kind) {
+    case RV_KIND_CSR:
+        dbt_csr(v, &in, bits);
+        return true;
+    case RV_KIND_SYSTEM:
+        return dbt_system(v, &in, bits);
+    default:
+        return false;
+    }
+}
+
+/* A region was left before the instruction at h->pc, which is not compiled or must wait. */
+static struct region *dbt_instruction(struct vcpu *v)
+{
+    struct rv_hart *h = v->arch;
+    if (dbt_interrupt(v))
+        return dbt_next(v);
+    if (dbt_execute(v)) {
+        dbt_interrupt(v);
+        return dbt_next(v);
+    }
+    return (h->mstatus & RV_MSTATUS_FS) != RV_MSTATUS_FS ? dbt_next(v) : NULL;
+}
+
+static struct region *dbt_left(struct vcpu *v, uint64_t why)
+{
+    struct dbt *d = dbt_of(v);
+    switch ((uint32_t)why) {
+    case BACK_THUNK_EXIT:
+        return dbt_follow(v, (uint32_t)(why >> 32));
+    case BACK_THUNK_INDIRECT:
+        return dbt_next(v);
+    case BACK_THUNK_INTERP:
+        return dbt_instruction(v);
+    case BACK_THUNK_TRAP:
+        interp_trap(v, &d->fault);
+        return dbt_next(v);
+    default:
+        return NULL;
+    }
+}
+
+/* The slot's native code was reached: runs regions until the interpreter has to go on, at h->pc. */
 static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
@@ -334,18 +489,14 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
     struct region *r = region_find(d, pc, h->view, page);
     if (!r)
         r = dbt_compile(v, page, slot, align_down(pc, RV_PAGE));
-    if (!region_fits(d, r, h))
+    if (!region_fits(r, h))
         return false;
-    *jump_slot(d, h->view, pc) =
-        (struct jump_entry){.pc = pc, .code = codemem_to_rx(&d->mem, r->code)};
+    jump_put(d, h, r);
     uint64_t before = h->icount;
     while (r) {
         h->engine[DBT_WORD_EXIT] = 0;
         d->entries++;
-        uint64_t why = d->enter(h, codemem_to_rx(&d->mem, r->code));
-        r = (uint32_t)why == BACK_THUNK_EXIT ? dbt_follow(d, h, (uint32_t)(why >> 32)) : NULL;
-        if ((uint32_t)why == BACK_THUNK_TRAP)
-            interp_trap(v, &d->fault);
+        r = dbt_left(v, d->enter(h, codemem_to_rx(&d->mem, r->code)));
     }
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
     return h->icount != before || h->pc != pc;
@@ -387,6 +538,11 @@ static void dbt_target(struct dbt *d)
         t->slot_offset[i] = (int32_t)offsetof(struct rv_hart, x[i]);
         t->slot_offset[FRONT_SLOT_F + i] = (int32_t)offsetof(struct rv_hart, f[i]);
     }
+    t->slot_offset[FRONT_SLOT_MSTATUS] = (int32_t)offsetof(struct rv_hart, mstatus);
+    t->slot_offset[FRONT_SLOT_SSCRATCH] = (int32_t)offsetof(struct rv_hart, sscratch);
+    t->slot_offset[FRONT_SLOT_SEPC] = (int32_t)offsetof(struct rv_hart, sepc);
+    t->slot_offset[FRONT_SLOT_SCAUSE] = (int32_t)offsetof(struct rv_hart, scause);
+    t->slot_offset[FRONT_SLOT_STVAL] = (int32_t)offsetof(struct rv_hart, stval);
     t->pc_offset = (int32_t)offsetof(struct rv_hart, pc);
     t->icount_offset = (int32_t)offsetof(struct rv_hart, icount);
     t->stop_at_pointer_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_STOP_AT]);
@@ -396,8 +552,8 @@ static void dbt_target(struct dbt *d)
     t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
     t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
     t->jump_entries = JUMP_CACHE;
-    memset(t->slot_type, IR_I64, FRONT_SLOT_F);
-    memset(t->slot_type + FRONT_SLOT_F, IR_F64, FRONT_SLOTS - FRONT_SLOT_F);
+    memset(t->slot_type, IR_I64, FRONT_SLOTS);
+    memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
     t->tlb_entries = RV_TLB_SIZE;
     host_features_probe(&t->features);
 }
@@ -439,6 +595,7 @@ static struct dbt *dbt_new(struct error *err)
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
+    memset(d->jump_used, 1, sizeof d->jump_used);
     jump_clear_all(d);
     dbt_target(d);
     if (dbt_make_thunks(d, err)) {

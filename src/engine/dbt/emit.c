@@ -414,6 +414,19 @@ static void emit_get(struct emit *e, ir_ref ref)
     emit_move(e, ins->type, emit_loc(e, ref), (ra_loc)(RA_HOME + ins->imm));
 }
 
+static void emit_peek(struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    ra_loc d = emit_loc(e, ref);
+    enum asm_reg r = ra_is_gpr(d) ? (enum asm_reg)d : EMIT_SCRATCH;
+    if (d == RA_NONE)
+        return;
+    asm_rm(&e->a, ASM_MOV, 8, r, asm_mem(RBP, (int32_t)ins->imm));
+    if (ins->aux)
+        asm_rm(&e->a, ASM_MOV, 8, r, asm_mem(r, 0));
+    emit_move(e, IR_I64, d, (ra_loc)r);
+}
+
 static void emit_fence(struct emit *e)
 {
     asm_lock(&e->a);
@@ -449,6 +462,9 @@ static void emit_ins(struct emit *e, ir_ref ref)
         break;
     case IR_AMO:
         emit_amo(e, ref);
+        break;
+    case IR_PEEK:
+        emit_peek(e, ref);
         break;
     case IR_FENCE:
         emit_fence(e);

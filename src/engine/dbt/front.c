@@ -6,31 +6,9 @@
  * each begins with none pending; edges backwards do it with a TICK, which is where a region can be
  * stopped. The entry has one too, because regions jump to each other.
  */
-#include "engine/dbt/front.h"
+#include "engine/dbt/front_impl.h"
 
 #include "base/bits.h"
-#include "isa/riscv64/decode.h"
-
-#define PAGE 4096u
-#define NO_BLOCK UINT16_MAX
-
-struct scan_block {
-    uint16_t start, end; /* offsets in the page */
-    uint32_t ir;         /* block of the IR */
-};
-
-struct front {
-    const struct front_input *in;
-    struct ir *ir;
-    struct front_info *info;
-    struct scan_block blocks[FRONT_MAX_BLOCKS];
-    unsigned count;
-    uint16_t block_at[PAGE / 2]; /* index of the block that starts there, or NO_BLOCK */
-    uint8_t seen[PAGE / 2];      /* an instruction starts there that belongs to the region */
-    /* while building */
-    uint64_t pc;
-    unsigned retired; /* in this block, before the current instruction */
-};
 
 /* ---- scanning ---- */
 
@@ -40,7 +18,7 @@ static bool front_decode(const struct front *f, unsigned offset, struct rv_insn 
     uint16_t low = le16_get(f->in->page + offset);
     uint32_t bits = low;
     if (rv_insn_len(low) == 4) {
-        if (offset + 4 > PAGE)
+        if (offset + 4 > FRONT_PAGE)
             return false;
         bits = le32_get(f->in->page + offset);
     }
@@ -59,21 +37,34 @@ static bool ends_block(const struct rv_insn *in)
     }
 }
 
-static bool compiles(const struct rv_insn *in);
+static bool compiles(const struct front *f, const struct rv_insn *in);
+
+static bool uses_fp(const struct rv_insn *in)
+{
+    switch (rv_op_info(in->op)->kind) {
+    case RV_KIND_FLOAD:
+    case RV_KIND_FSTORE:
+    case RV_KIND_FP:
+        return true;
+    default:
+        return false;
+    }
+}
 
 static void scan_add(struct front *f, unsigned offset)
 {
-    if (offset >= PAGE || f->block_at[offset / 2] != NO_BLOCK || f->count == FRONT_MAX_BLOCKS)
+    if (offset >= FRONT_PAGE || f->block_at[offset / 2] != FRONT_NO_BLOCK ||
+        f->count == FRONT_MAX_BLOCKS)
         return;
     f->block_at[offset / 2] = (uint16_t)f->count;
-    f->blocks[f->count++] = (struct scan_block){.start = (uint16_t)offset};
+    f->blocks[f->count++] = (struct front_block){.start = (uint16_t)offset};
 }
 
 /* Targets within the page; addresses wrap like the guest's. */
 static unsigned target_of(unsigned offset, const struct rv_insn *in)
 {
     int64_t t = (int64_t)offset + in->imm;
-    return t >= 0 && t < PAGE ? (unsigned)t : PAGE;
+    return t >= 0 && t < FRONT_PAGE ? (unsigned)t : FRONT_PAGE;
 }
 
 /* Walks one block; adds what it leads to. */
@@ -81,15 +72,16 @@ static void scan_block(struct front *f, unsigned index)
 {
     unsigned offset = f->blocks[index].start;
     struct rv_insn in;
-    while (offset < PAGE && f->info->insns < FRONT_MAX_INSNS) {
+    while (offset < FRONT_PAGE && f->info->insns < FRONT_MAX_INSNS) {
         if (f->seen[offset / 2]) {
             scan_add(f, offset); /* runs into code that is known: split there */
             break;
         }
-        if (!front_decode(f, offset, &in) || !compiles(&in))
+        if (!front_decode(f, offset, &in) || !compiles(f, &in))
             break;
         f->seen[offset / 2] = 1;
         f->info->insns++;
+        f->info->uses_fp |= uses_fp(&in);
         unsigned next = offset + in.len;
         if (ends_block(&in)) {
             if (rv_op_info(in.op)->kind == RV_KIND_BRANCH) {
@@ -115,25 +107,14 @@ static void scan(struct front *f)
 
 /* ---- values ---- */
 
-static ir_ref get_x(struct front *f, unsigned r)
-{
-    return r ? ir_slot_read(f->ir, r) : ir_i64(f->ir, 0);
-}
-
-static void set_x(struct front *f, unsigned r, ir_ref v)
-{
-    if (r)
-        ir_slot_write(f->ir, r, v);
-}
-
 static ir_ref get_w(struct front *f, unsigned r)
 {
-    return ir_op1(f->ir, IR_TRUNC32, get_x(f, r));
+    return ir_op1(f->ir, IR_TRUNC32, front_get_x(f, r));
 }
 
 static void set_w(struct front *f, unsigned r, ir_ref v)
 {
-    set_x(f, r, ir_op1(f->ir, IR_SEXT32, v));
+    front_set_x(f, r, ir_op1(f->ir, IR_SEXT32, v));
 }
 
 static ir_ref imm64(struct front *f, const struct rv_insn *in)
@@ -159,11 +140,6 @@ static ir_ref get_s(struct front *f, unsigned r)
 static void set_s(struct front *f, unsigned r, ir_ref v)
 {
     set_d(f, r, ir_op1(f->ir, IR_FBOX, v));
-}
-
-static uint32_t snap_here(struct front *f)
-{
-    return ir_snapshot(f->ir, f->pc, f->retired);
 }
 
 /* ---- integer operations: table from guest to IR ---- */
@@ -230,7 +206,7 @@ static const struct alu_row alu_rows[RV_OP_COUNT] = {
 static ir_ref shifted_add(struct front *f, const struct rv_insn *in, ir_ref a, unsigned shift)
 {
     a = ir_op2(f->ir, IR_SHL, a, ir_i64(f->ir, shift));
-    return ir_op2(f->ir, IR_ADD, a, get_x(f, in->rs2));
+    return ir_op2(f->ir, IR_ADD, a, front_get_x(f, in->rs2));
 }
 
 static ir_ref zext_w(struct front *f, ir_ref a)
@@ -312,18 +288,18 @@ static void build_alu(struct front *f, const struct rv_insn *in)
         break;
     }
     case ALU_1:
-        set_x(f, in->rd, ir_op1(ir, row->op, get_x(f, in->rs1)));
+        front_set_x(f, in->rd, ir_op1(ir, row->op, front_get_x(f, in->rs1)));
         break;
     case ALU_1W:
         set_w(f, in->rd, ir_op1(ir, row->op, get_w(f, in->rs1)));
         break;
     default: {
-        ir_ref a = get_x(f, in->rs1), b = immediate ? imm64(f, in) : get_x(f, in->rs2);
+        ir_ref a = front_get_x(f, in->rs1), b = immediate ? imm64(f, in) : front_get_x(f, in->rs2);
         ir_ref v = row->form == ALU_OWN ? alu_special(f, in, a, b)
                    : row->form == ALU_SET
                        ? ir_value(ir, IR_BOOL, IR_I64, ir_op2(ir, row->op, a, b), 0, 0, 0)
                        : ir_op2(ir, row->op, a, b);
-        set_x(f, in->rd, v);
+        front_set_x(f, in->rd, v);
         break;
     }
     }
@@ -360,8 +336,8 @@ static void build_memory(struct front *f, const struct rv_insn *in)
 {
     struct ir *ir = f->ir;
     uint8_t aux = mem_aux(in->op);
-    ir_ref base = get_x(f, in->rs1);
-    uint32_t snap = snap_here(f);
+    ir_ref base = front_get_x(f, in->rs1);
+    uint32_t snap = front_snap_here(f);
     switch (in->op) {
     case RV_OP_FLW:
         set_s(f, in->rd, ir_load(ir, IR_F32, aux, base, in->imm, snap));
@@ -378,10 +354,10 @@ static void build_memory(struct front *f, const struct rv_insn *in)
     case RV_OP_SH:
     case RV_OP_SW:
     case RV_OP_SD:
-        ir_store(ir, aux, base, in->imm, get_x(f, in->rs2), snap);
+        ir_store(ir, aux, base, in->imm, front_get_x(f, in->rs2), snap);
         break;
     default:
-        set_x(f, in->rd, ir_load(ir, IR_I64, aux, base, in->imm, snap));
+        front_set_x(f, in->rd, ir_load(ir, IR_I64, aux, base, in->imm, snap));
         break;
     }
 }
@@ -416,11 +392,11 @@ static void build_amo(struct front *f, const struct rv_insn *in)
     unsigned kind = 0;
     bool wide = false;
     amo_kind(in->op, &kind, &wide);
-    ir_ref addr = get_x(f, in->rs1);
-    ir_ref value = wide ? get_x(f, in->rs2) : get_w(f, in->rs2);
-    ir_ref old = ir_amo(f->ir, wide ? IR_I64 : IR_I32, kind, addr, value, snap_here(f));
+    ir_ref addr = front_get_x(f, in->rs1);
+    ir_ref value = wide ? front_get_x(f, in->rs2) : get_w(f, in->rs2);
+    ir_ref old = ir_amo(f->ir, wide ? IR_I64 : IR_I32, kind, addr, value, front_snap_here(f));
     if (wide)
-        set_x(f, in->rd, old);
+        front_set_x(f, in->rd, old);
     else
         set_w(f, in->rd, old);
 }
@@ -523,10 +499,10 @@ static void build_fp_move(struct front *f, const struct rv_insn *in)
         set_s(f, in->rd, ir_value(ir, IR_BITCAST, IR_F32, get_w(f, in->rs1), 0, 0, 0));
         break;
     case RV_OP_FMV_X_D:
-        set_x(f, in->rd, ir_value(ir, IR_BITCAST, IR_I64, get_d(f, in->rs1), 0, 0, 0));
+        front_set_x(f, in->rd, ir_value(ir, IR_BITCAST, IR_I64, get_d(f, in->rs1), 0, 0, 0));
         break;
     default: /* FMV_D_X */
-        set_d(f, in->rd, ir_value(ir, IR_BITCAST, IR_F64, get_x(f, in->rs1), 0, 0, 0));
+        set_d(f, in->rd, ir_value(ir, IR_BITCAST, IR_F64, front_get_x(f, in->rs1), 0, 0, 0));
         break;
     }
 }
@@ -549,22 +525,22 @@ static void build_fp(struct front *f, const struct rv_insn *in)
     case FP_TEST: {
         ir_ref a = get_f(f, in->rs1, row->wide), b = get_f(f, in->rs2, row->wide);
         ir_ref v = ir_value(ir, row->op, IR_I1, a, b, 0, 0);
-        set_x(f, in->rd, ir_value(ir, IR_BOOL, IR_I64, v, 0, 0, 0));
+        front_set_x(f, in->rd, ir_value(ir, IR_BOOL, IR_I64, v, 0, 0, 0));
         break;
     }
     case FP_CLASS:
-        set_x(f, in->rd, ir_op1(ir, row->op, get_f(f, in->rs1, row->wide)));
+        front_set_x(f, in->rd, ir_op1(ir, row->op, get_f(f, in->rs1, row->wide)));
         break;
     case FP_TO_INT: {
         ir_ref v = ir_value(ir, row->op, row->int_type, get_f(f, in->rs1, row->wide), 0, 0, in->rm);
         if (row->int_type == IR_I32)
             set_w(f, in->rd, v);
         else
-            set_x(f, in->rd, v);
+            front_set_x(f, in->rd, v);
         break;
     }
     case FP_FROM_INT: {
-        ir_ref v = row->int_type == IR_I32 ? get_w(f, in->rs1) : get_x(f, in->rs1);
+        ir_ref v = row->int_type == IR_I32 ? get_w(f, in->rs1) : front_get_x(f, in->rs1);
         set_f(f, in->rd, row->wide, ir_value(ir, row->op, type, v, 0, 0, in->rm));
         break;
     }
@@ -586,7 +562,7 @@ static bool fp_compiles(const struct rv_insn *in)
 
 /* ---- blocks ---- */
 
-static bool compiles(const struct rv_insn *in)
+static bool compiles(const struct front *f, const struct rv_insn *in)
 {
     unsigned kind;
     bool wide;
@@ -614,6 +590,11 @@ static bool compiles(const struct rv_insn *in)
         return in->op == RV_OP_FENCE;
     case RV_KIND_FP:
         return fp_compiles(in);
+    case RV_KIND_LR:
+    case RV_KIND_SC:
+        return true;
+    case RV_KIND_CSR:
+        return front_csr_compiles(f, in);
     default:
         return false;
     }
@@ -628,16 +609,13 @@ static void build_insn(struct front *f, const struct rv_insn *in)
         build_alu(f, in);
         break;
     case RV_KIND_LUI:
-        set_x(f, in->rd, imm64(f, in));
+        front_set_x(f, in->rd, imm64(f, in));
         break;
     case RV_KIND_AUIPC:
-        set_x(f, in->rd, ir_i64(f->ir, f->pc + (uint64_t)(int64_t)in->imm));
+        front_set_x(f, in->rd, ir_i64(f->ir, f->pc + (uint64_t)(int64_t)in->imm));
         break;
     case RV_KIND_FLOAD:
     case RV_KIND_FSTORE:
-        f->info->uses_fp = true;
-        build_memory(f, in);
-        break;
     case RV_KIND_LOAD:
     case RV_KIND_STORE:
         build_memory(f, in);
@@ -649,8 +627,14 @@ static void build_insn(struct front *f, const struct rv_insn *in)
         ir_fence(f->ir);
         break;
     case RV_KIND_FP:
-        f->info->uses_fp = true;
         build_fp(f, in);
+        break;
+    case RV_KIND_LR:
+    case RV_KIND_SC:
+        front_lr_sc(f, in);
+        break;
+    case RV_KIND_CSR:
+        front_csr(f, in);
         break;
     default: /* hints */
         break;
@@ -660,32 +644,32 @@ static void build_insn(struct front *f, const struct rv_insn *in)
 /* Leaves the region for a guest address; those on other pages must be looked up each time. */
 static void exit_to(struct front *f, uint64_t pc)
 {
-    if (align_down(pc, PAGE) == f->in->page_va)
+    if (align_down(pc, FRONT_PAGE) == f->in->page_va)
         ir_exit(f->ir, ir_snapshot(f->ir, pc, 0));
     else
         ir_exit_ind(f->ir, ir_i64(f->ir, pc), ir_snapshot(f->ir, pc, 0));
 }
 
 /* A block may have been found that turned out not to begin with anything that compiles. */
-static bool block_exists(const struct front *f, const struct scan_block *b)
+static bool block_exists(const struct front *f, const struct front_block *b)
 {
     return f->seen[b->start / 2];
 }
 
 /* The block of the region that starts at pc, or NULL. */
-static struct scan_block *block_for(struct front *f, uint64_t pc)
+static struct front_block *block_for(struct front *f, uint64_t pc)
 {
     uint64_t offset = pc - f->in->page_va;
-    if (offset >= PAGE || f->block_at[offset / 2] == NO_BLOCK)
+    if (offset >= FRONT_PAGE || f->block_at[offset / 2] == FRONT_NO_BLOCK)
         return NULL;
-    struct scan_block *b = &f->blocks[f->block_at[offset / 2]];
+    struct front_block *b = &f->blocks[f->block_at[offset / 2]];
     return block_exists(f, b) ? b : NULL;
 }
 
 /* Goes on at pc from the end of the current block, whose instructions have been counted. */
 static void go_to(struct front *f, uint64_t pc)
 {
-    struct scan_block *b = block_for(f, pc);
+    struct front_block *b = block_for(f, pc);
     if (b)
         ir_jump(f->ir, b->ir);
     else
@@ -701,10 +685,11 @@ static void build_branch(struct front *f, const struct rv_insn *in)
     };
     struct ir *ir = f->ir;
     uint64_t taken = f->pc + (uint64_t)(int64_t)in->imm, next = f->pc + in->len;
-    ir_ref cond = ir_op2(ir, conditions[in->op - RV_OP_BEQ], get_x(f, in->rs1), get_x(f, in->rs2));
+    ir_ref cond = ir_op2(ir, conditions[in->op - RV_OP_BEQ], front_get_x(f, in->rs1),
+                         front_get_x(f, in->rs2));
     ir_count(ir, f->retired + 1);
     /* Both sides get a block of their own: the values of slots at its start are this block's. */
-    struct scan_block *t = block_for(f, taken), *n = block_for(f, next);
+    struct front_block *t = block_for(f, taken), *n = block_for(f, next);
     bool backward = in->imm <= 0;
     uint32_t yes = t && !backward ? t->ir : ir_block_new(ir, taken);
     uint32_t no = n ? n->ir : ir_block_new(ir, next);
@@ -728,15 +713,15 @@ static void build_jump(struct front *f, const struct rv_insn *in)
     struct ir *ir = f->ir;
     uint64_t next = f->pc + in->len;
     if (in->op == RV_OP_JALR) {
-        ir_ref target = ir_op2(ir, IR_ADD, get_x(f, in->rs1), imm64(f, in));
+        ir_ref target = ir_op2(ir, IR_ADD, front_get_x(f, in->rs1), imm64(f, in));
         target = ir_op2(ir, IR_AND, target, ir_i64(ir, ~UINT64_C(1)));
-        set_x(f, in->rd, ir_i64(ir, next));
+        front_set_x(f, in->rd, ir_i64(ir, next));
         ir_count(ir, f->retired + 1);
         ir_exit_ind(ir, target, ir_snapshot(ir, f->pc, 0));
         return;
     }
     uint64_t target = f->pc + (uint64_t)(int64_t)in->imm;
-    set_x(f, in->rd, ir_i64(ir, next));
+    front_set_x(f, in->rd, ir_i64(ir, next));
     if (!in->rd && in->imm <= 0 && block_for(f, target)) {
         ir_tick(ir, f->retired + 1, ir_snapshot(ir, target, 0));
         go_to(f, target);
@@ -749,7 +734,7 @@ static void build_jump(struct front *f, const struct rv_insn *in)
         go_to(f, target);
 }
 
-static void build_block(struct front *f, const struct scan_block *b)
+static void build_block(struct front *f, const struct front_block *b)
 {
     unsigned offset = b->start;
     struct rv_insn in;
@@ -762,10 +747,10 @@ static void build_block(struct front *f, const struct scan_block *b)
             go_to(f, f->pc);
             return;
         }
-        if (offset >= PAGE || !f->seen[offset / 2]) {
-            bool known = offset < PAGE && front_decode(f, offset, &in) && compiles(&in);
+        if (offset >= FRONT_PAGE || !f->seen[offset / 2]) {
+            bool known = offset < FRONT_PAGE && front_decode(f, offset, &in) && compiles(f, &in);
             ir_count(f->ir, f->retired);
-            if (known || offset >= PAGE)
+            if (known || offset >= FRONT_PAGE)
                 exit_to(f, f->pc);
             else
                 ir_exit_interp(f->ir, ir_snapshot(f->ir, f->pc, 0));
@@ -789,12 +774,15 @@ static void build(struct front *f)
 {
     uint8_t types[FRONT_SLOTS];
     memset(types, IR_I64, FRONT_SLOT_F);
-    memset(types + FRONT_SLOT_F, IR_F64, FRONT_SLOTS - FRONT_SLOT_F);
+    memset(types + FRONT_SLOT_F, IR_F64, 32);
+    memset(types + FRONT_SLOT_CSR, IR_I64, FRONT_SLOTS - FRONT_SLOT_CSR);
     ir_reset(f->ir, FRONT_SLOTS, types);
     for (unsigned i = 0; i < f->count; i++)
         if (block_exists(f, &f->blocks[i]))
             f->blocks[i].ir = ir_block_new(f->ir, f->in->page_va + f->blocks[i].start);
     uint64_t entry_pc = f->in->page_va + f->in->entry;
+    if (f->info->uses_fp)
+        front_fp_gate(f, entry_pc);
     ir_tick(f->ir, 0, ir_snapshot(f->ir, entry_pc, 0));
     ir_jump(f->ir, f->blocks[0].ir);
     for (unsigned i = 0; i < f->count; i++)

@@ -58,6 +58,27 @@ static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operan
     return functions[how & 0xff][size == 8](mem, operand);
 }
 
+static uint64_t help_lr(void *state, uint64_t va, uint64_t size, uint64_t unused)
+{
+    struct rv_hart *h = state;
+    struct rv_fault fault;
+    uint64_t value = 0;
+    (void)unused;
+    if (!rv_mem_lr(h->env.ctx, va, (unsigned)size, &value, &fault))
+        dbt_leave(h, &fault);
+    return value;
+}
+
+static uint64_t help_sc(void *state, uint64_t va, uint64_t size, uint64_t value)
+{
+    struct rv_hart *h = state;
+    struct rv_fault fault;
+    bool failed = true;
+    if (!rv_mem_sc(h->env.ctx, va, (unsigned)size, value, &failed, &fault))
+        dbt_leave(h, &fault);
+    return failed;
+}
+
 /* ---- floating point ---- */
 
 struct fp_call {
@@ -156,9 +177,9 @@ static const void *address(void (*fn)(void))
 
 #define ADDRESS(fn) address((void (*)(void))(fn))
 
-void dbt_helpers(const void *table[BACK_HELPER_FIRST], const struct back_target *target)
+void dbt_helpers(const void *table[DBT_HELPERS], const struct back_target *target)
 {
-    for (unsigned i = 0; i < BACK_HELPER_FIRST; i++)
+    for (unsigned i = 0; i < DBT_HELPERS; i++)
         table[i] = NULL;
     table[BACK_HELPER_TARGET] = target;
     table[BACK_HELPER_SLOW] = ADDRESS(back_slow);
@@ -166,4 +187,6 @@ void dbt_helpers(const void *table[BACK_HELPER_FIRST], const struct back_target 
     table[BACK_HELPER_STORE] = ADDRESS(help_store);
     table[BACK_HELPER_AMO] = ADDRESS(help_amo);
     table[BACK_HELPER_FP] = ADDRESS(help_fp);
+    table[DBT_HELPER_LR] = ADDRESS(help_lr);
+    table[DBT_HELPER_SC] = ADDRESS(help_sc);
 }

@@ -12,10 +12,18 @@ enum {
     DBT_WORD_HELPERS, /* address of the table of helpers */
     DBT_WORD_JUMP,    /* address of the jump cache of the current view */
     DBT_WORD_EXIT,    /* not 0: a helper wants the region to be left */
+    DBT_WORD_FP_BAD,  /* not 0: frm is none of the host's rounding modes */
+};
+
+/* The front end's helpers, callees of IR_CALL. */
+enum {
+    DBT_HELPER_LR = BACK_HELPER_FIRST, /* value = (va, size) */
+    DBT_HELPER_SC,                     /* 0 or 1 = (va, size, value) */
+    DBT_HELPERS,
 };
 
 /* Fills the table that DBT_WORD_HELPERS points to. */
-void dbt_helpers(const void *table[BACK_HELPER_FIRST], const struct back_target *target);
+void dbt_helpers(const void *table[DBT_HELPERS], const struct back_target *target);
 
 /* By a helper: the instruction ends in an exception. */
 void dbt_leave(struct rv_hart *h, const struct rv_fault *fault);

@@ -24,7 +24,6 @@
 #include "engine/rv_mem.h"
 #include "engine/rv_sys.h"
 #include "isa/riscv64/alu.h"
-#include "isa/riscv64/csr.h"
 #include "isa/riscv64/decode.h"
 
 #include <errno.h>
@@ -178,65 +177,6 @@ static uint32_t page_bits(const struct code_page *page, unsigned slot)
 }
 
 /* ---- operations that need more than a line ---- */
-
-static bool exec_csr(struct rv_hart *h, unsigned op, const struct code_slot *s, unsigned *effects)
-{
-    bool imm = op == RV_OP_CSRRWI || op == RV_OP_CSRRSI || op == RV_OP_CSRRCI;
-    bool swap = op == RV_OP_CSRRW || op == RV_OP_CSRRWI;
-    bool set = op == RV_OP_CSRRS || op == RV_OP_CSRRSI;
-    uint64_t operand = imm ? s->b : h->x[s->b], old;
-    if (!rv_csr_access(h, (unsigned)s->imm,
-                       swap  ? RV_CSR_RW
-                       : set ? RV_CSR_RS
-                             : RV_CSR_RC,
-                       !swap || s->a != 32, swap || s->b, operand, &old, effects))
-        return false;
-    h->x[s->a] = old;
-    return true;
-}
-
-/* The reserved address carries the size in bit 0: 4 bytes 0, 8 bytes 1. */
-static bool exec_lr(struct vcpu *v, const struct code_slot *s, unsigned size,
-                    struct rv_fault *fault)
-{
-    struct rv_hart *h = v->arch;
-    gpa_t gpa;
-    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_READ, &gpa, fault);
-    if (!p)
-        return false;
-    h->reserve_value = size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_SEQ_CST)
-                                 : bits_sext(__atomic_load_n((uint32_t *)p, __ATOMIC_SEQ_CST), 32);
-    h->reserve_gpa = gpa | (size == 8);
-    h->x[s->a] = h->reserve_value;
-    return true;
-}
-
-/*
- * Succeeds if the memory still has the value that lr read. A store of the same value in between
- * goes unnoticed, as in every emulation by compare-and-swap.
- */
-static bool exec_sc(struct vcpu *v, const struct code_slot *s, unsigned size,
-                    struct rv_fault *fault)
-{
-    struct rv_hart *h = v->arch;
-    gpa_t gpa;
-    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_WRITE, &gpa, fault);
-    if (!p)
-        return false;
-    bool ok = h->reserve_gpa == (gpa | (size == 8));
-    uint64_t old = h->reserve_value, new = h->x[s->imm];
-    h->reserve_gpa = RV_TLB_INVALID;
-    if (ok && size == 8) {
-        ok = __atomic_compare_exchange_n((uint64_t *)p, &old, new, false, __ATOMIC_SEQ_CST,
-                                         __ATOMIC_SEQ_CST);
-    } else if (ok) {
-        uint32_t old32 = (uint32_t)old;
-        ok = __atomic_compare_exchange_n((uint32_t *)p, &old32, (uint32_t) new, false,
-                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    }
-    h->x[s->a] = !ok;
-    return true;
-}
 
 /* Zacas: rd is the expected value and receives the former one; .q uses register pairs. */
 static bool exec_amocas(struct vcpu *v, unsigned op, const struct code_slot *s,
@@ -457,16 +397,18 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     icount++;                             \
     goto jump;
 
-#define OP_lr(ID, name, sem, len)                                  \
-    SYNC();                                                        \
-    if (!exec_lr(v, ip, RV_OP_##ID == RV_OP_LR_D ? 8 : 4, &fault)) \
-        goto fault;                                                \
+#define OP_lr(ID, name, sem, len)                                                     \
+    SYNC();                                                                           \
+    if (!rv_mem_lr(v, X(ip->b), RV_OP_##ID == RV_OP_LR_D ? 8 : 4, &X(ip->a), &fault)) \
+        goto fault;                                                                   \
     GOTO_NEXT(len);
 
-#define OP_sc(ID, name, sem, len)                                  \
-    SYNC();                                                        \
-    if (!exec_sc(v, ip, RV_OP_##ID == RV_OP_SC_D ? 8 : 4, &fault)) \
-        goto fault;                                                \
+#define OP_sc(ID, name, sem, len)                                                               \
+    bool failed;                                                                                \
+    SYNC();                                                                                     \
+    if (!rv_mem_sc(v, X(ip->b), RV_OP_##ID == RV_OP_SC_D ? 8 : 4, X(ip->imm), &failed, &fault)) \
+        goto fault;                                                                             \
+    X(ip->a) = failed;                                                                          \
     GOTO_NEXT(len);
 
 #define OP_amo(ID, name, sem, len)                                                   \
@@ -488,16 +430,16 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
         goto fault;                              \
     GOTO_NEXT(len);
 
-#define OP_csr(ID, name, sem, len)              \
-    unsigned effects;                           \
-    SYNC();                                     \
-    if (!exec_csr(h, RV_OP_##ID, ip, &effects)) \
-        goto illegal;                           \
-    if (effects) {                              \
-        pc = PC + (len);                        \
-        icount++;                               \
-        goto resume;                            \
-    }                                           \
+#define OP_csr(ID, name, sem, len)                                                  \
+    unsigned effects;                                                               \
+    SYNC();                                                                         \
+    if (!rv_sys_csr(h, RV_OP_##ID, (unsigned)ip->imm, ip->a & 31, ip->b, &effects)) \
+        goto illegal;                                                               \
+    if (effects) {                                                                  \
+        pc = PC + (len);                                                            \
+        icount++;                                                                   \
+        goto resume;                                                                \
+    }                                                                               \
     GOTO_NEXT(len);
 
 #define OP_fp(ID, name, sem, len) \
@@ -776,6 +718,16 @@ void *interp_hooks_data(const struct vcpu *v)
 {
     const struct interp *it = v->engine_data;
     return it->hooks_data;
+}
+
+bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
+{
+    struct interp *it = v->engine_data;
+    uint16_t *counter = hot_counter(it, &page->slots[slot]);
+    if (--*counter)
+        return false;
+    *counter = it->threshold;
+    return true;
 }
 
 bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot)
