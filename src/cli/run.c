@@ -153,6 +153,22 @@ static int dump_dtb(struct vm *vm, const char *path, struct error *err)
     return ok ? 0 : error_set(err, EIO, "%s: cannot be written", path);
 }
 
+/* What the translator did. */
+static void print_translator(const struct vm_stats *s)
+{
+    typedef unsigned long long ull;
+    fprintf(stderr,
+            "regions       %llu of %llu instructions, %llu KiB of code, %llu given up\n"
+            "compiling     %.6f s, %.0f ns for an instruction\n"
+            "entered       %llu times; links made %llu\n"
+            "left          %llu unlinked, %llu indirect, %llu instruction, %llu stop, %llu trap\n",
+            (ull)s->regions, (ull)s->region_insns, (ull)s->code_bytes / 1024, (ull)s->given_up,
+            (double)s->compile_ns / 1e9,
+            s->region_insns ? (double)s->compile_ns / (double)s->region_insns : 0.0,
+            (ull)s->region_entries, (ull)s->links, (ull)s->left_direct, (ull)s->left_indirect,
+            (ull)s->left_instruction, (ull)s->left_stop, (ull)s->left_trap);
+}
+
 static void print_stats(struct vm *vm)
 {
     struct vm_stats s;
@@ -172,6 +188,8 @@ static void print_stats(struct vm *vm)
             (unsigned long long)s.tlb_misses, (unsigned long long)s.decoded,
             (unsigned long long)s.code_pages, (double)s.guest_ns / 1e9, seconds,
             (unsigned long long)s.resident_kib, (unsigned long long)vm_hash(vm));
+    if (s.regions)
+        print_translator(&s);
 }
 
 /* The code of a guest that failed: its own, but never a success. */

@@ -56,6 +56,9 @@ void addrspace_free(struct addrspace *as)
 static const struct region *addrspace_find(const struct addrspace *as, gpa_t gpa)
 {
     unsigned lo = 0, hi = as->count;
+    /* What is asked for most is at the top: a board's RAM. */
+    if (hi && as->regions[hi - 1].base <= gpa)
+        lo = hi;
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
         if (as->regions[mid].base <= gpa)

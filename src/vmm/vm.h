@@ -72,6 +72,9 @@ uint64_t vm_hash(struct vm *vm);
 
 struct vm_stats {
     uint64_t instructions, decoded, code_pages, tlb_misses, traps;
+    /* of engines that compile: see struct engine_stats */
+    uint64_t regions, region_insns, given_up, code_bytes, compile_ns, links, region_entries;
+    uint64_t left_direct, left_indirect, left_instruction, left_stop, left_trap;
     uint64_t guest_ns, host_ns; /* time that vm_run took, on the guest's and the host's clock */
     uint64_t resident_kib;      /* of this process */
 };

@@ -38,6 +38,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define CODE_SIZE (64u << 20)    /* of each vCPU; resident as it is used */
 #define REGION_CODE (256u << 10) /* largest region's code */
@@ -92,7 +93,9 @@ struct dbt {
     bool jump_used[RV_VIEWS];
     bool full;             /* drop everything at the next entry */
     struct rv_fault fault; /* of a helper that asked to leave */
-    uint64_t compiled, compiled_insns, given_up, entries;
+    struct engine_stats stats; /* of which the translator fills its own */
+    bool eager;            /* everything is compiled at once, whether it has run or not */
+    uint64_t executed[CODE_SLOTS / 64];
     FILE *dump;
 };
 
@@ -215,6 +218,13 @@ static int dbt_make_thunks(struct dbt *d, struct error *err)
 
 /* ---- compiling ---- */
 
+static uint64_t dbt_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 static bool dbt_room(struct dbt *d)
 {
     if (d->region_count == MAX_REGIONS || d->link_count + 1024 > MAX_LINKS)
@@ -239,6 +249,31 @@ static uint8_t *dbt_emit(struct dbt *d, const struct rv_hart *h)
     return code;
 }
 
+/* Which instructions the interpreter has seen: what never ran is not compiled. */
+static const uint64_t *dbt_executed(struct dbt *d, const struct code_page *page)
+{
+    if (d->eager)
+        return NULL;
+    for (unsigned i = 0; i < CODE_SLOTS; i++) {
+        uint64_t bit = interp_has_run(page, i);
+        d->executed[i / 64] = (d->executed[i / 64] & ~(UINT64_C(1) << i % 64)) | bit << i % 64;
+    }
+    return d->executed;
+}
+
+static uint8_t *dbt_translate(struct dbt *d, const struct rv_hart *h, const struct front_input *in,
+                              struct front_info *info)
+{
+    uint64_t start = dbt_now();
+    uint8_t *code = NULL;
+    if (front_build(d->ir, in, info)) {
+        ir_optimize(d->ir, d->dump, false, NULL);
+        code = dbt_emit(d, h);
+    }
+    d->stats.compile_ns += dbt_now() - start;
+    return code;
+}
+
 /*
  * The region for a slot in the hart's view, compiled now; NULL when there is no room. A region that
  * cannot be compiled is kept without code, so that it is not tried again.
@@ -248,23 +283,22 @@ static struct region *dbt_compile(struct vcpu *v, struct code_page *page, unsign
 {
     struct dbt *d = dbt_of(v);
     const struct rv_hart *h = v->arch;
-    const struct front_input in = {.page = page->bytes,
-                                   .page_va = page_va,
-                                   .entry = slot * 2,
-                                   .exts = h->exts,
-                                   .view = h->view};
+    const struct front_input in = {
+        .page = page->bytes,
+        .page_va = page_va,
+        .entry = slot * 2,
+        .exts = h->exts,
+        .view = h->view,
+        .executed = dbt_executed(d, page),
+    };
     struct front_info info;
-    uint8_t *code = NULL;
     if (!dbt_room(d))
         return NULL;
-    if (front_build(d->ir, &in, &info)) {
-        ir_optimize(d->ir, d->dump, false, NULL);
-        code = dbt_emit(d, h);
-    }
+    uint8_t *code = dbt_translate(d, h, &in, &info);
     if (d->full)
         return NULL;
-    struct region *r = &d->regions[d->region_count++];
-    uint32_t *bucket = hash_bucket(d, page_va + slot * 2, h->view);
+    uint32_t index = d->region_count++, *bucket = hash_bucket(d, page_va + slot * 2, h->view);
+    struct region *r = &d->regions[index];
     *r = (struct region){
         .pc = page_va + slot * 2,
         .page = page,
@@ -275,19 +309,19 @@ static struct region *dbt_compile(struct vcpu *v, struct code_page *page, unsign
         .view = h->view,
         .uses_fp = info.uses_fp,
     };
-    *bucket = page->native_list = d->region_count;
+    *bucket = page->native_list = index + 1;
     if (!code) {
-        d->given_up++;
+        d->stats.given_up++;
         return r;
     }
     for (uint32_t i = 0; i < d->out.link_count; i++) {
         const struct back_link *l = &d->out.links[i];
         le32_put(code + l->index, d->link_count);
         d->links[d->link_count++] =
-            (struct link){.pc = l->pc, .region = d->region_count - 1, .field = code + l->field};
+            (struct link){.pc = l->pc, .region = index, .field = code + l->field};
     }
-    d->compiled++;
-    d->compiled_insns += info.insns;
+    d->stats.regions++;
+    d->stats.region_insns += info.insns;
     return r;
 }
 
@@ -364,6 +398,7 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
     if (!region_fits(to, h))
         return NULL;
     asm_patch_rel32(l->field, to->code);
+    d->stats.links++;
     return to;
 }
 
@@ -465,15 +500,20 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
     struct dbt *d = dbt_of(v);
     switch ((uint32_t)why) {
     case BACK_THUNK_EXIT:
+        d->stats.left_direct++;
         return dbt_follow(v, (uint32_t)(why >> 32));
     case BACK_THUNK_INDIRECT:
+        d->stats.left_indirect++;
         return dbt_next(v);
     case BACK_THUNK_INTERP:
+        d->stats.left_instruction++;
         return dbt_instruction(v);
     case BACK_THUNK_TRAP:
+        d->stats.left_trap++;
         interp_trap(v, &d->fault);
         return dbt_next(v);
     default:
+        d->stats.left_stop++;
         return NULL;
     }
 }
@@ -495,7 +535,7 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
     uint64_t before = h->icount;
     while (r) {
         h->engine[DBT_WORD_EXIT] = 0;
-        d->entries++;
+        d->stats.region_entries++;
         r = dbt_left(v, d->enter(h, codemem_to_rx(&d->mem, r->code)));
     }
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
@@ -611,6 +651,7 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, str
     struct dbt *d = dbt_new(err);
     if (!d)
         return -ENOMEM;
+    d->eager = hooks->threshold == 1;
     int rc = interp_attach(v, hooks, d, err);
     if (rc) {
         dbt_free(d);
@@ -644,10 +685,14 @@ static void dbt_detach(struct vcpu *v)
 static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
 {
     const struct dbt *d = dbt_of(v);
-    engine_interp.stats(v, out);
-    out->regions = d->compiled;
-    out->region_insns = d->compiled_insns;
-    out->region_entries = d->entries;
+    struct engine_stats interp;
+    engine_interp.stats(v, &interp);
+    *out = d->stats;
+    out->instructions = interp.instructions;
+    out->decoded = interp.decoded;
+    out->code_pages = interp.code_pages;
+    out->tlb_misses = interp.tlb_misses;
+    out->traps = interp.traps;
     out->code_bytes = d->mem.used;
 }
 

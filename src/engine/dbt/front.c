@@ -51,9 +51,16 @@ static bool uses_fp(const struct rv_insn *in)
     }
 }
 
+/* The entry is wanted in any case. */
+static bool has_run(const struct front *f, unsigned offset)
+{
+    return !f->in->executed || offset == f->in->entry ||
+           (f->in->executed[offset / 128] >> offset / 2 % 64 & 1);
+}
+
 static void scan_add(struct front *f, unsigned offset)
 {
-    if (offset >= FRONT_PAGE || f->block_at[offset / 2] != FRONT_NO_BLOCK ||
+    if (offset >= FRONT_PAGE || !has_run(f, offset) || f->block_at[offset / 2] != FRONT_NO_BLOCK ||
         f->count == FRONT_MAX_BLOCKS)
         return;
     f->block_at[offset / 2] = (uint16_t)f->count;
@@ -77,7 +84,7 @@ static void scan_block(struct front *f, unsigned index)
             scan_add(f, offset); /* runs into code that is known: split there */
             break;
         }
-        if (!front_decode(f, offset, &in) || !compiles(f, &in))
+        if (!has_run(f, offset) || !front_decode(f, offset, &in) || !compiles(f, &in))
             break;
         f->seen[offset / 2] = 1;
         f->info->insns++;

@@ -11,13 +11,13 @@ struct code_cache {
     struct code_page *pages; /* CODE_MAX_PAGES of them, mapped; resident as they are used */
     uint32_t used;
     uint32_t buckets[BUCKETS]; /* index + 1 of the first page of the chain */
-    uint16_t undecoded, crossing, page_end;
+    uint16_t crossing, page_end;
     uint64_t made;
     void (*changed)(void *ctx, struct code_page *p);
     void *changed_ctx;
 };
 
-struct code_cache *code_cache_new(uint16_t undecoded, uint16_t crossing, uint16_t page_end)
+struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end)
 {
     struct code_cache *c = calloc(1, sizeof *c);
     if (!c)
@@ -28,7 +28,6 @@ struct code_cache *code_cache_new(uint16_t undecoded, uint16_t crossing, uint16_
         free(c);
         return NULL;
     }
-    c->undecoded = undecoded;
     c->crossing = crossing;
     c->page_end = page_end;
     return c;
@@ -43,11 +42,10 @@ void code_cache_free(struct code_cache *c)
     free(c);
 }
 
+/* The slots of p are 0: not decoded. */
 static void code_page_fill(const struct code_cache *c, struct code_page *p, const uint8_t *bytes)
 {
     memcpy(p->bytes, bytes, sizeof p->bytes);
-    for (unsigned i = 0; i < CODE_SLOTS; i++)
-        p->slots[i].handler = c->undecoded;
     p->slots[CODE_SLOTS].handler = c->page_end;
     p->slots[CODE_SLOTS + 1].handler = c->page_end;
     if ((p->bytes[4094] & 3) == 3)
@@ -84,6 +82,8 @@ void code_cache_reset(struct code_cache *c)
         c->pages[i].native_list = 0;
     }
     memset(c->buckets, 0, sizeof c->buckets);
+    /* Zero again, and the host's. */
+    madvise(c->pages, c->used * sizeof *c->pages, MADV_DONTNEED);
     c->used = 0;
 }
 
@@ -98,6 +98,7 @@ struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t 
             continue;
         if (p->epoch != epoch && memcmp(p->bytes, bytes, sizeof p->bytes)) {
             code_page_void(c, p);
+            memset(p->slots, 0, sizeof p->slots);
             code_page_fill(c, p, bytes);
             c->made++;
         }

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define CODE_SLOTS 2048    /* halfwords in a page */
-#define CODE_MAX_PAGES 768 /* in a cache: 16 MiB */
+#define CODE_MAX_PAGES 4096 /* in a cache: 80 MiB at most, of which only what ran is resident */
 
 /*
  * Operands, by kind of instruction (rd = 0 is replaced by 32, the register nobody reads):
@@ -49,7 +49,8 @@ struct code_page {
 
 struct code_cache;
 
-struct code_cache *code_cache_new(uint16_t undecoded, uint16_t crossing, uint16_t page_end);
+/* Handlers of slots that are not decoded from one page; 0 is that of a slot not decoded yet. */
+struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end);
 void code_cache_free(struct code_cache *c);
 
 /*

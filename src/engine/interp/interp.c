@@ -34,8 +34,9 @@
 #define HANDLER(op, compressed) ((op)*2 + (compressed))
 
 enum {
-    HANDLER_UNDECODED = HANDLER(RV_OP_COUNT, 0),
-    HANDLER_CROSSING, /* four bytes, of which two are on the next page */
+    HANDLER_UNDECODED, /* 0: what fresh slots hold */
+    HANDLER_ILLEGAL,
+    HANDLER_CROSSING = HANDLER(RV_OP_COUNT, 0), /* four bytes, of which two are on the next page */
     HANDLER_PAGE_END,
     HANDLER_NATIVE, /* the slot has native code; its own handler is in page->original */
     HANDLER_COUNT,
@@ -74,7 +75,7 @@ static void slot_decode(struct interp *it, const struct rv_hart *h, uint32_t bit
     struct rv_insn in;
     it->decoded++;
     if (!rv_decode(bits, h->exts, &in)) {
-        *s = (struct code_slot){.handler = HANDLER(RV_OP_ILLEGAL, in.len == 2)};
+        *s = (struct code_slot){.handler = HANDLER_ILLEGAL};
         return;
     }
     s->handler = (uint16_t)HANDLER(in.op, in.len == 2);
@@ -484,9 +485,9 @@ static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
 #define RV_OP(ID, name, kind, sem, ext, hasc) \
     [HANDLER(RV_OP_##ID, 0)] = &&name##_4, IF_##hasc([HANDLER(RV_OP_##ID, 1)] = &&name##_2, )
     static const void *const run_table[HANDLER_COUNT] = {
-        [HANDLER(RV_OP_ILLEGAL, 0)] = &&illegal, [HANDLER(RV_OP_ILLEGAL, 1)] = &&illegal,
-        [HANDLER_UNDECODED] = &&undecoded,       [HANDLER_CROSSING] = &&crossing,
-        [HANDLER_PAGE_END] = &&page_end,         [HANDLER_NATIVE] = &&native,
+        [HANDLER_ILLEGAL] = &&illegal,   [HANDLER_UNDECODED] = &&undecoded,
+        [HANDLER_CROSSING] = &&crossing, [HANDLER_PAGE_END] = &&page_end,
+        [HANDLER_NATIVE] = &&native,
 #include "isa/riscv64/rv_ops.def"
     };
 #undef RV_OP
@@ -692,7 +693,7 @@ int interp_attach(struct vcpu *v, const struct interp_hooks *hooks, void *hooks_
 {
     struct interp *it = calloc(1, sizeof *it);
     if (it)
-        it->code = code_cache_new(HANDLER_UNDECODED, HANDLER_CROSSING, HANDLER_PAGE_END);
+        it->code = code_cache_new(HANDLER_CROSSING, HANDLER_PAGE_END);
     if (!it || !it->code) {
         free(it);
         return error_set(err, ENOMEM, "out of memory for the interpreter of hart %u", v->index);
@@ -728,6 +729,12 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
         return false;
     *counter = it->threshold;
     return true;
+}
+
+bool interp_has_run(const struct code_page *page, unsigned slot)
+{
+    unsigned handler = page->slots[slot].handler;
+    return handler != HANDLER_UNDECODED && handler != HANDLER_CROSSING;
 }
 
 bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot)

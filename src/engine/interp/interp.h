@@ -33,6 +33,8 @@ void *interp_hooks_data(const struct vcpu *v);
 
 /* Counts a jump to the slot that the interpreter did not see. True: it is hot. */
 bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot);
+/* Whether an instruction that begins in the slot has been executed. */
+bool interp_has_run(const struct code_page *page, unsigned slot);
 /* Makes the slot call `native` when it is reached. False: out of memory. */
 bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot);
 /* Forgets all code, native or not. */
