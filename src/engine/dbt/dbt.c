@@ -91,10 +91,10 @@ struct dbt {
 
     uint64_t seen_tlb_epoch, seen_code_epoch;
     bool jump_used[RV_VIEWS];
-    bool full;             /* drop everything at the next entry */
-    struct rv_fault fault; /* of a helper that asked to leave */
+    bool full;                 /* drop everything at the next entry */
+    struct rv_fault fault;     /* of a helper that asked to leave */
     struct engine_stats stats; /* of which the translator fills its own */
-    bool eager;            /* everything is compiled at once, whether it has run or not */
+    bool eager;                /* everything is compiled at once, whether it has run or not */
     uint64_t executed[CODE_SLOTS / 64];
     FILE *dump;
 };

@@ -208,6 +208,7 @@ static const struct alu_row alu_rows[RV_OP_COUNT] = {
     [RV_OP_BINV] = {ALU_OWN, 0},         [RV_OP_BINVI] = {ALU_OWN, 0},
     [RV_OP_BEXT] = {ALU_OWN, 0},         [RV_OP_BEXTI] = {ALU_OWN, 0},
     [RV_OP_CZERO_EQZ] = {ALU_OWN, 0},    [RV_OP_CZERO_NEZ] = {ALU_OWN, 0},
+    [RV_OP_ORC_B] = {ALU_OWN, 0},
 };
 
 static ir_ref shifted_add(struct front *f, const struct rv_insn *in, ir_ref a, unsigned shift)
@@ -225,6 +226,18 @@ static ir_ref zext_w(struct front *f, ir_ref a)
 static ir_ref pick(struct front *f, enum ir_op cond, ir_ref a, ir_ref b)
 {
     return ir_select(f->ir, ir_op2(f->ir, cond, a, b), a, b);
+}
+
+/* All ones in each byte of a that is not zero: its top bit first, then spread. */
+static ir_ref orc_b(struct front *f, ir_ref a)
+{
+    struct ir *ir = f->ir;
+    ir_ref low = ir_i64(ir, UINT64_C(0x7f7f7f7f7f7f7f7f));
+    ir_ref v = ir_op2(ir, IR_ADD, ir_op2(ir, IR_AND, a, low), low);
+    v = ir_op2(ir, IR_OR, v, a);
+    v = ir_op2(ir, IR_AND, v, ir_i64(ir, ~UINT64_C(0x7f7f7f7f7f7f7f7f)));
+    return ir_op2(ir, IR_SUB, ir_op2(ir, IR_SHL, v, ir_i64(ir, 1)),
+                  ir_op2(ir, IR_SHR, v, ir_i64(ir, 7)));
 }
 
 static ir_ref alu_special(struct front *f, const struct rv_insn *in, ir_ref a, ir_ref b)
@@ -265,6 +278,8 @@ static ir_ref alu_special(struct front *f, const struct rv_insn *in, ir_ref a, i
         return ir_op2(ir, IR_AND, ir_op2(ir, IR_SHR, a, b), ir_i64(ir, 1));
     case RV_OP_CZERO_EQZ:
         return ir_select(ir, ir_op2(ir, IR_EQ, b, ir_i64(ir, 0)), ir_i64(ir, 0), a);
+    case RV_OP_ORC_B:
+        return orc_b(f, a);
     case RV_OP_CZERO_NEZ:
         return ir_select(ir, ir_op2(ir, IR_EQ, b, ir_i64(ir, 0)), a, ir_i64(ir, 0));
     default:
@@ -602,6 +617,8 @@ static bool compiles(const struct front *f, const struct rv_insn *in)
         return true;
     case RV_KIND_CSR:
         return front_csr_compiles(f, in);
+    case RV_KIND_CBO:
+        return in->op == RV_OP_CBO_ZERO;
     default:
         return false;
     }
@@ -642,6 +659,9 @@ static void build_insn(struct front *f, const struct rv_insn *in)
         break;
     case RV_KIND_CSR:
         front_csr(f, in);
+        break;
+    case RV_KIND_CBO:
+        front_cbo_zero(f, in);
         break;
     default: /* hints */
         break;

@@ -32,7 +32,8 @@ struct front_input {
     unsigned entry;      /* offset of the first instruction, even */
     uint64_t exts;       /* as for rv_decode */
     uint8_t view;        /* enum rv_view: of code and data */
-    /* A bit for each halfword: an instruction there has run. What has not is left out. NULL: all. */
+    /* A bit for each halfword: an instruction there has run. What has not is left out. NULL: all.
+     */
     const uint64_t *executed;
 };
 

@@ -43,9 +43,10 @@ static inline uint32_t front_snap_here(struct front *f)
     return ir_snapshot(f->ir, f->pc, f->retired);
 }
 
-/* front_sys.c: CSRs, LR and SC. */
+/* front_sys.c: CSRs, LR and SC, cbo.zero. */
 bool front_csr_compiles(const struct front *f, const struct rv_insn *in);
 void front_csr(struct front *f, const struct rv_insn *in);
+void front_cbo_zero(struct front *f, const struct rv_insn *in);
 void front_lr_sc(struct front *f, const struct rv_insn *in);
 /* Entry of a region that uses floating point: left at once when the unit is off. */
 void front_fp_gate(struct front *f, uint64_t pc);

@@ -1,5 +1,6 @@
 /*
- * Privileged state in regions: the CSRs that a kernel's entry and exit paths use, and LR/SC.
+ * Privileged state in regions: the CSRs that a kernel's entry and exit paths use, LR/SC and
+ * cbo.zero.
  *
  * Some CSRs are slots of the IR like registers, so that reading or writing one is a move. sstatus
  * is computed from mstatus; a change of it that changes the view of memory (SUM, MXR) is left to
@@ -10,6 +11,8 @@
  * EXIT_INTERP makes the engine look again, exactly.
  */
 #include "engine/dbt/front_impl.h"
+
+#include "base/bits.h"
 #include "engine/dbt/helpers.h"
 #include "isa/riscv64/hart.h"
 
@@ -191,6 +194,14 @@ void front_lr_sc(struct front *f, const struct rv_insn *in)
         ir_call(ir, IR_I64, lr ? DBT_HELPER_LR : DBT_HELPER_SC, IR_CALL_EXITS | IR_CALL_MEM_SAME,
                 addr, ir_i64(ir, size), value, front_snap_here(f));
     front_set_x(f, in->rd, v);
+}
+
+void front_cbo_zero(struct front *f, const struct rv_insn *in)
+{
+    uint64_t offset = f->pc - f->in->page_va;
+    ir_call(f->ir, IR_VOID, DBT_HELPER_CBO_ZERO, IR_CALL_EXITS | IR_CALL_MEM_SAME,
+            front_get_x(f, in->rs1), ir_i64(f->ir, le32_get(f->in->page + offset)), 0,
+            front_snap_here(f));
 }
 
 void front_fp_gate(struct front *f, uint64_t pc)

@@ -6,8 +6,10 @@
 
 #include "base/bits.h"
 #include "engine/interp/exec_amo.h"
+#include "engine/rv_sys.h"
 #include "isa/riscv64/fp.h"
 #include "isa/riscv64/fp_fast.h"
+#include "isa/riscv64/ops.h"
 
 /* ---- memory ---- */
 
@@ -77,6 +79,18 @@ static uint64_t help_sc(void *state, uint64_t va, uint64_t size, uint64_t value)
     if (!rv_mem_sc(h->env.ctx, va, (unsigned)size, value, &failed, &fault))
         dbt_leave(h, &fault);
     return failed;
+}
+
+static uint64_t help_cbo_zero(void *state, uint64_t va, uint64_t insn, uint64_t unused)
+{
+    struct rv_hart *h = state;
+    struct rv_fault fault = {RV_CAUSE_ILLEGAL, insn};
+    bool flushes;
+    (void)unused;
+    if (!rv_sys_cbo_allowed(h, RV_OP_CBO_ZERO, &flushes) ||
+        !rv_mem_cbo(h->env.ctx, va, RV_CBO_ZERO, &fault))
+        dbt_leave(h, &fault);
+    return 0;
 }
 
 /* ---- floating point ---- */
@@ -189,4 +203,5 @@ void dbt_helpers(const void *table[DBT_HELPERS], const struct back_target *targe
     table[BACK_HELPER_FP] = ADDRESS(help_fp);
     table[DBT_HELPER_LR] = ADDRESS(help_lr);
     table[DBT_HELPER_SC] = ADDRESS(help_sc);
+    table[DBT_HELPER_CBO_ZERO] = ADDRESS(help_cbo_zero);
 }

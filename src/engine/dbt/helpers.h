@@ -19,6 +19,7 @@ enum {
 enum {
     DBT_HELPER_LR = BACK_HELPER_FIRST, /* value = (va, size) */
     DBT_HELPER_SC,                     /* 0 or 1 = (va, size, value) */
+    DBT_HELPER_CBO_ZERO,               /* (va, the instruction) */
     DBT_HELPERS,
 };
 

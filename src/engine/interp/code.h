@@ -16,7 +16,7 @@
 
 #include <stdint.h>
 
-#define CODE_SLOTS 2048    /* halfwords in a page */
+#define CODE_SLOTS 2048     /* halfwords in a page */
 #define CODE_MAX_PAGES 4096 /* in a cache: 80 MiB at most, of which only what ran is resident */
 
 /*
