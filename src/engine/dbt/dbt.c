@@ -1,102 +1,57 @@
 /*
- * The translator's engine: regions, where they are installed, how they are entered and linked.
+ * The translator's engine: what is compiled when, and how regions are entered and left.
  *
  * Once in a region, guest code runs without the interpreter as long as it can: what a region does
  * not do itself (traps, system instructions, most CSRs) is done here, and the next region entered.
  *
- * A region belongs to one vCPU, one page of decoded code and one view of memory, and is entered
- * from the interpreter (slot with native code), through the jump cache (target of an indirect exit)
- * or by a linked exit of another region of the same page. Rules that keep this exact:
+ * A region is entered from the interpreter (slot with native code), through the jump cache (target
+ * of an indirect exit) or by a linked exit of another region of the same page. Rules that keep this
+ * exact:
  *
  *  1. The translation of the page that a region lies in was checked when it was entered from the
  *     interpreter or put into the jump cache. Whatever drops translations (tlb_epoch) or makes code
  *     stale (code_epoch) happens outside regions, and empties the jump caches before the next one
- * is entered. Links stay: they do not leave the page.
+ *     is entered. Links stay: they do not leave the page.
  *  2. The view of memory changes only outside regions. There is a jump cache for each view.
  *  3. A region that uses floating point leaves at its entry unless mstatus.FS is dirty and frm one
  *     of the host's rounding modes. The engine makes FS dirty then, if it is on.
  *  4. When a page's bytes change its regions are freed. Nothing refers to them any more: links come
- *     from the same page, and the jump caches are emptied.
+ *     from the same page, and the jump caches are emptied. What was compiled from other bytes than
+ *     the page has when it is finished is thrown away.
  *  5. When code memory is full everything is dropped, at the next entry of the engine.
+ *  6. Which regions there are at an instruction must depend on the guest alone when time is
+ *     counted in instructions. Only where time is real does another thread compile.
  */
 #include "engine/dbt/dbt.h"
 
 #include "base/bits.h"
-#include "engine/dbt/backend.h"
-#include "engine/dbt/front.h"
+#include "engine/dbt/compile.h"
 #include "engine/dbt/helpers.h"
-#include "engine/interp/code.h"
+#include "engine/dbt/region.h"
 #include "engine/interp/interp.h"
 #include "engine/rv_mem.h"
 #include "engine/rv_sys.h"
-#include "host/codemem.h"
-#include "host/x86_64/asm.h"
 #include "host/x86_64/features.h"
 #include "isa/riscv64/decode.h"
 #include "isa/riscv64/fp.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
-
-#define CODE_SIZE (64u << 20)    /* of each vCPU; resident as it is used */
-#define REGION_CODE (256u << 10) /* largest region's code */
-#define THUNK_CODE 4096u
-#define MAX_REGIONS 32768u
-#define MAX_LINKS 262144u
-#define HASH_SIZE 65536u
-#define JUMP_CACHE 4096u /* entries for each view */
-#define NONE UINT32_MAX
-
-struct jump_entry {
-    uint64_t pc;
-    const void *code;
-};
-
-struct region {
-    uint64_t pc;
-    struct code_page *page;
-    uint8_t *code; /* rw view; NULL: cannot be compiled */
-    uint32_t size;
-    uint32_t hash_next, page_next; /* index + 1, 0: end */
-    uint8_t view;
-    bool uses_fp;
-};
-
-struct link {
-    uint64_t pc;
-    uint32_t region;
-    uint8_t *field; /* rw view */
-};
 
 struct dbt {
-    struct codemem mem;
-    uint64_t (*enter)(void *hart, const void *code);
-    struct back_thunks thunks;
-    const uint8_t *thunks_exec;
     struct back_target target;
     const void *helpers[DBT_HELPERS];
-    struct ir *ir;
-    struct ir_live *live;
-    struct back *back;
-    struct back_code out;
+    struct regions regions;
+    struct jump_cache *jump; /* of the current view */
+    uint64_t seen_code_epoch;
+    struct rv_fault fault; /* of a helper that asked to leave */
 
-    struct region *regions;
-    uint32_t region_count;
-    struct link *links;
-    uint32_t link_count;
-    uint32_t hash[HASH_SIZE]; /* index + 1 */
-    struct jump_entry *jump[RV_VIEWS];
+    struct compile_queue *queue; /* NULL: compiled here, with the next two */
+    struct compiler *compiler;
+    struct compile_job job;
+    bool eager; /* everything is compiled at once, whether it has run or not */
 
-    uint64_t seen_tlb_epoch, seen_code_epoch;
-    bool jump_used[RV_VIEWS];
-    bool full;                 /* drop everything at the next entry */
-    struct rv_fault fault;     /* of a helper that asked to leave */
     struct engine_stats stats; /* of which the translator fills its own */
-    bool eager;                /* everything is compiled at once, whether it has run or not */
-    uint64_t executed[CODE_SLOTS / 64];
-    FILE *dump;
 };
 
 static struct dbt *dbt_of(const struct vcpu *v)
@@ -111,230 +66,119 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
-/* ---- jump cache ---- */
-
-static struct jump_entry *jump_slot(struct dbt *d, unsigned view, uint64_t pc)
-{
-    return &d->jump[view][pc / 2 % JUMP_CACHE];
-}
-
-static void jump_put(struct dbt *d, const struct rv_hart *h, const struct region *r)
-{
-    d->jump_used[h->view] = true;
-    *jump_slot(d, h->view, r->pc) =
-        (struct jump_entry){.pc = r->pc, .code = codemem_to_rx(&d->mem, r->code)};
-}
-
-static void jump_clear_all(struct dbt *d)
-{
-    for (unsigned view = 0; view < RV_VIEWS; view++) {
-        if (d->jump_used[view])
-            memset(d->jump[view], 0xff, JUMP_CACHE * sizeof *d->jump[view]);
-        d->jump_used[view] = false;
-    }
-}
-
 /* Rules 1 and 2: before a region is entered. */
 static void dbt_settle(struct dbt *d, struct rv_hart *h)
 {
-    if (d->seen_tlb_epoch != h->tlb_epoch || d->seen_code_epoch != h->code_epoch) {
-        jump_clear_all(d);
-        d->seen_tlb_epoch = h->tlb_epoch;
-        d->seen_code_epoch = h->code_epoch;
-    }
+    if (d->seen_code_epoch != h->code_epoch)
+        jump_caches_clear(&d->regions);
+    d->seen_code_epoch = h->code_epoch;
+    d->jump = jump_cache_at(&d->regions, h->view, h->tlb_epoch);
     h->engine[DBT_WORD_FP_BAD] = h->frm > FP_RUP;
-    h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump[h->view];
-}
-
-/* ---- regions ---- */
-
-static uint32_t *hash_bucket(struct dbt *d, uint64_t pc, unsigned view)
-{
-    uint64_t key = (pc ^ pc >> 17 ^ (uint64_t)view << 13) / 2;
-    return &d->hash[key * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (HASH_SIZE - 1)];
-}
-
-static struct region *region_find(struct dbt *d, uint64_t pc, unsigned view,
-                                  const struct code_page *page)
-{
-    for (uint32_t i = *hash_bucket(d, pc, view); i; i = d->regions[i - 1].hash_next) {
-        struct region *r = &d->regions[i - 1];
-        if (r->pc == pc && r->view == view && r->page == page)
-            return r;
-    }
-    return NULL;
-}
-
-static void region_unhash(struct dbt *d, uint32_t index)
-{
-    struct region *r = &d->regions[index];
-    for (uint32_t *p = hash_bucket(d, r->pc, r->view); *p; p = &d->regions[*p - 1].hash_next)
-        if (*p == index + 1) {
-            *p = r->hash_next;
-            return;
-        }
-}
-
-static void dbt_drop_all(struct vcpu *v, struct dbt *d)
-{
-    memset(d->hash, 0, sizeof d->hash);
-    d->region_count = 0;
-    d->link_count = 0;
-    jump_clear_all(d);
-    (void)v;
+    h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
 }
 
 static void dbt_page_changed(struct vcpu *v, struct code_page *page)
 {
     struct dbt *d = dbt_of(v);
-    if (!page) {
-        dbt_drop_all(v, d);
-        d->full = true; /* the memory is given back at the next entry */
+    if (page) {
+        regions_drop_page(&d->regions, page);
         return;
     }
-    for (uint32_t i = page->native_list; i; i = d->regions[i - 1].page_next) {
-        region_unhash(d, i - 1);
-        if (d->regions[i - 1].code)
-            codemem_free(&d->mem, d->regions[i - 1].code, d->regions[i - 1].size);
-    }
-    page->native_list = 0;
-    jump_clear_all(d);
-}
-
-/* ---- thunks ---- */
-
-/* The thunks come first in the code memory, also after it was emptied. */
-static int dbt_make_thunks(struct dbt *d, struct error *err)
-{
-    uint8_t *rw = codemem_alloc(&d->mem, THUNK_CODE);
-    if (!rw || !back_emit_thunks(&d->target, &d->out, &d->thunks))
-        return error_set(err, ENOMEM, "no room for the translator's entry code");
-    memcpy(rw, d->out.bytes, d->out.size);
-    d->thunks_exec = codemem_to_rx(&d->mem, rw);
-    const uint8_t *enter = d->thunks_exec + d->thunks.enter;
-    memcpy(&d->enter, &enter, sizeof d->enter);
-    return 0;
+    d->regions.full = true; /* the memory is given back at the next entry */
+    jump_caches_clear(&d->regions);
 }
 
 /* ---- compiling ---- */
 
-static uint64_t dbt_now(void)
+static void job_executed(struct compile_job *job, const struct code_page *page)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    memset(job->executed, 0, sizeof job->executed);
+    for (unsigned i = 0; i < CODE_SLOTS; i++)
+        job->executed[i / 64] |= (uint64_t)interp_has_run(page, i) << i % 64;
 }
 
-static bool dbt_room(struct dbt *d)
+static void job_fill(const struct dbt *d, const struct rv_hart *h, struct compile_job *job,
+                     const struct code_page *page, uint64_t pc)
 {
-    if (d->region_count == MAX_REGIONS || d->link_count + 1024 > MAX_LINKS)
-        d->full = true;
-    return !d->full;
+    job->page_va = align_down(pc, RV_PAGE);
+    job->entry = (uint16_t)(pc % RV_PAGE);
+    job->exts = h->exts;
+    job->gpa = page->gpa;
+    job->view = h->view;
+    job->all = d->eager;
+    memcpy(job->page, page->bytes, sizeof job->page);
+    if (!d->eager)
+        job_executed(job, page);
 }
 
-/* Host code for what d->ir holds, in its place; NULL if it is given up. */
-static uint8_t *dbt_emit(struct dbt *d, const struct rv_hart *h)
-{
-    d->target.tlb_offset = (int32_t)(offsetof(struct rv_hart, tlb[0]) + h->view * sizeof h->tlb[0]);
-    if (!ir_live_build(d->live, d->ir) ||
-        !back_compile(d->back, &d->target, d->ir, d->live, &d->out, d->dump))
-        return NULL;
-    uint8_t *code = codemem_alloc(&d->mem, d->out.size);
-    if (!code) {
-        d->full = true;
-        return NULL;
-    }
-    memcpy(code, d->out.bytes, d->out.size);
-    back_place(&d->out, code, codemem_to_rx(&d->mem, code), &d->thunks, d->thunks_exec);
-    return code;
-}
-
-/* Which instructions the interpreter has seen: what never ran is not compiled. */
-static const uint64_t *dbt_executed(struct dbt *d, const struct code_page *page)
-{
-    if (d->eager)
-        return NULL;
-    for (unsigned i = 0; i < CODE_SLOTS; i++) {
-        uint64_t bit = interp_has_run(page, i);
-        d->executed[i / 64] = (d->executed[i / 64] & ~(UINT64_C(1) << i % 64)) | bit << i % 64;
-    }
-    return d->executed;
-}
-
-static uint8_t *dbt_translate(struct dbt *d, const struct rv_hart *h, const struct front_input *in,
-                              struct front_info *info)
-{
-    uint64_t start = dbt_now();
-    uint8_t *code = NULL;
-    if (front_build(d->ir, in, info)) {
-        ir_optimize(d->ir, d->dump, false, NULL);
-        code = dbt_emit(d, h);
-    }
-    d->stats.compile_ns += dbt_now() - start;
-    return code;
-}
-
-/*
- * The region for a slot in the hart's view, compiled now; NULL when there is no room. A region that
- * cannot be compiled is kept without code, so that it is not tried again.
- */
-static struct region *dbt_compile(struct vcpu *v, struct code_page *page, unsigned slot,
-                                  uint64_t page_va)
+/* Installs what a job has made. NULL: there is no room, or the page has changed (rule 4). */
+static struct region *job_install(struct vcpu *v, const struct compile_job *job)
 {
     struct dbt *d = dbt_of(v);
-    const struct rv_hart *h = v->arch;
-    const struct front_input in = {
-        .page = page->bytes,
-        .page_va = page_va,
-        .entry = slot * 2,
-        .exts = h->exts,
-        .view = h->view,
-        .executed = dbt_executed(d, page),
-    };
-    struct front_info info;
-    if (!dbt_room(d))
+    struct code_page *page = interp_page(v, job->gpa);
+    uint64_t pc = job->page_va + job->entry;
+    d->stats.compile_ns += job->ns;
+    if (!page || memcmp(page->bytes, job->page, sizeof job->page) || d->regions.full ||
+        region_find(&d->regions, pc, job->view, page))
         return NULL;
-    uint8_t *code = dbt_translate(d, h, &in, &info);
-    if (d->full)
-        return NULL;
-    uint32_t index = d->region_count++, *bucket = hash_bucket(d, page_va + slot * 2, h->view);
-    struct region *r = &d->regions[index];
-    *r = (struct region){
-        .pc = page_va + slot * 2,
-        .page = page,
-        .code = code,
-        .size = code ? (uint32_t)d->out.size : 0,
-        .hash_next = *bucket,
-        .page_next = page->native_list,
-        .view = h->view,
-        .uses_fp = info.uses_fp,
-    };
-    *bucket = page->native_list = index + 1;
-    if (!code) {
+    struct region *r = region_add(&d->regions, pc, job->view, page, job->ok ? &job->code : NULL);
+    if (!r || !job->ok) {
         d->stats.given_up++;
         return r;
     }
-    for (uint32_t i = 0; i < d->out.link_count; i++) {
-        const struct back_link *l = &d->out.links[i];
-        le32_put(code + l->index, d->link_count);
-        d->links[d->link_count++] =
-            (struct link){.pc = l->pc, .region = index, .field = code + l->field};
-    }
+    r->uses_fp = job->info.uses_fp;
+    interp_install(v, page, job->entry / 2u);
     d->stats.regions++;
-    d->stats.region_insns += info.insns;
+    d->stats.region_insns += job->info.insns;
     return r;
+}
+
+/* Installs what the other thread has finished. */
+static void dbt_collect(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    struct compile_job *job;
+    if (!d->queue)
+        return;
+    while ((job = compile_finished(d->queue)) != NULL) {
+        job_install(v, job);
+        compile_taken(d->queue);
+    }
+}
+
+/* The region for pc in the hart's view, compiled now or, then it is NULL, soon. */
+static struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    const struct rv_hart *h = v->arch;
+    if (d->regions.full)
+        return NULL;
+    if (d->queue) {
+        struct compile_job *job;
+        if (!compile_pending(d->queue, pc, page->gpa, h->view) &&
+            (job = compile_next(d->queue)) != NULL) {
+            job_fill(d, h, job, page, pc);
+            compile_submit(d->queue);
+        }
+        return NULL;
+    }
+    job_fill(d, h, &d->job, page, pc);
+    compiler_run(d->compiler, &d->job);
+    return job_install(v, &d->job);
 }
 
 static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
 {
     const struct rv_hart *h = v->arch;
     struct dbt *d = dbt_of(v);
+    uint64_t pc = page_va + slot * 2;
+    dbt_collect(v);
     /* Code sees its own view; with MPRV data has another one, and that is not compiled. */
     if (h->mstatus & RV_MSTATUS_MPRV)
         return;
-    const struct region *r = region_find(d, page_va + slot * 2, h->view, page);
+    struct region *r = region_find(&d->regions, pc, h->view, page);
     if (!r)
-        r = dbt_compile(v, page, slot, page_va);
+        r = dbt_compile(v, page, pc);
     if (r && r->code)
         interp_install(v, page, slot);
 }
@@ -366,21 +210,19 @@ static struct region *dbt_next(struct vcpu *v)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    if (d->full || (h->mstatus & RV_MSTATUS_MPRV))
+    dbt_collect(v);
+    if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
         return NULL;
     dbt_settle(d, h);
     struct code_page *page = dbt_page(h);
     if (!page)
         return NULL;
-    struct region *r = region_find(d, h->pc, h->view, page);
-    unsigned slot = (unsigned)(h->pc % RV_PAGE / 2);
-    if (!r && interp_heat(v, page, slot)) {
-        dbt_hot(v, page, slot, align_down(h->pc, RV_PAGE));
-        r = region_find(d, h->pc, h->view, page);
-    }
+    struct region *r = region_find(&d->regions, h->pc, h->view, page);
+    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
+        r = dbt_compile(v, page, h->pc);
     if (!region_fits(r, h))
         return NULL;
-    jump_put(d, h, r);
+    jump_cache_put(&d->regions, d->jump, r);
     return r;
 }
 
@@ -389,15 +231,15 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    const struct link *l = &d->links[index];
+    const struct region_link *l = &d->regions.link[index];
     h->pc = l->pc;
-    const struct region *from = &d->regions[l->region];
-    struct region *to = region_find(d, l->pc, from->view, from->page);
+    const struct region *from = &d->regions.region[l->region];
+    struct region *to = region_find(&d->regions, l->pc, from->view, from->page);
     if (!to)
         return dbt_next(v);
     if (!region_fits(to, h))
         return NULL;
-    asm_patch_rel32(l->field, to->code);
+    region_link_to(&d->regions, index, to);
     d->stats.links++;
     return to;
 }
@@ -523,20 +365,21 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    if (d->full || (h->mstatus & RV_MSTATUS_MPRV))
+    (void)slot;
+    if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
         return false;
     dbt_settle(d, h);
-    struct region *r = region_find(d, pc, h->view, page);
+    struct region *r = region_find(&d->regions, pc, h->view, page);
     if (!r)
-        r = dbt_compile(v, page, slot, align_down(pc, RV_PAGE));
+        r = dbt_compile(v, page, pc);
     if (!region_fits(r, h))
         return false;
-    jump_put(d, h, r);
+    jump_cache_put(&d->regions, d->jump, r);
     uint64_t before = h->icount;
     while (r) {
         h->engine[DBT_WORD_EXIT] = 0;
         d->stats.region_entries++;
-        r = dbt_left(v, d->enter(h, codemem_to_rx(&d->mem, r->code)));
+        r = dbt_left(v, d->regions.enter(h, region_code(&d->regions, r)));
     }
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
     return h->icount != before || h->pc != pc;
@@ -545,12 +388,9 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
 static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 {
     struct dbt *d = dbt_of(v);
-    if (d->full) {
+    if (d->regions.full) {
         interp_forget(v);
-        codemem_reset(&d->mem);
-        dbt_make_thunks(d, NULL);
-        dbt_drop_all(v, d);
-        d->full = false;
+        regions_reset(&d->regions);
     }
     return engine_interp.run(v, max_insns);
 }
@@ -602,43 +442,37 @@ static void dbt_free(struct dbt *d)
 {
     if (!d)
         return;
-    codemem_fini(&d->mem);
-    ir_free(d->ir);
-    ir_live_free(d->live);
-    back_free(d->back);
-    free(d->out.bytes);
-    back_code_fini(&d->out);
-    free(d->regions);
-    free(d->links);
-    for (unsigned view = 0; view < RV_VIEWS; view++)
-        free(d->jump[view]);
+    compile_queue_free(d->queue);
+    compiler_free(d->compiler);
+    compile_job_fini(&d->job);
+    regions_fini(&d->regions);
     free(d);
 }
 
-static struct dbt *dbt_new(struct error *err)
+/* Rule 6. */
+static bool dbt_make_compiler(struct dbt *d, const struct vcpu *v)
+{
+    if (!d->eager && v->clock && !v->clock->is_virtual)
+        return (d->queue = compile_queue_new(&d->target)) != NULL;
+    d->compiler = compiler_new(&d->target);
+    return d->compiler && compile_job_init(&d->job);
+}
+
+static struct dbt *dbt_new(const struct vcpu *v, bool eager, struct error *err)
 {
     struct dbt *d = calloc(1, sizeof *d);
-    bool ok = d && !codemem_init(&d->mem, CODE_SIZE, err);
-    if (ok) {
-        d->ir = ir_new();
-        d->live = ir_live_new();
-        d->back = back_new();
-        back_code_init(&d->out, malloc(REGION_CODE), REGION_CODE);
-        d->regions = calloc(MAX_REGIONS, sizeof *d->regions);
-        d->links = calloc(MAX_LINKS, sizeof *d->links);
-        ok = d->ir && d->live && d->back && d->out.bytes && d->regions && d->links;
-        for (unsigned view = 0; view < RV_VIEWS; view++)
-            ok &= (d->jump[view] = calloc(JUMP_CACHE, sizeof *d->jump[view])) != NULL;
-    }
-    if (!ok) {
-        dbt_free(d);
+    if (!d) {
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
-    memset(d->jump_used, 1, sizeof d->jump_used);
-    jump_clear_all(d);
+    d->eager = eager;
     dbt_target(d);
-    if (dbt_make_thunks(d, err)) {
+    if (regions_init(&d->regions, &d->target, err)) {
+        dbt_free(d);
+        return NULL;
+    }
+    if (!dbt_make_compiler(d, v)) {
+        error_set(err, ENOMEM, "out of memory for the translator's compiler");
         dbt_free(d);
         return NULL;
     }
@@ -648,10 +482,9 @@ static struct dbt *dbt_new(struct error *err)
 static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, struct error *err)
 {
     struct rv_hart *h = v->arch;
-    struct dbt *d = dbt_new(err);
+    struct dbt *d = dbt_new(v, hooks->threshold == 1, err);
     if (!d)
         return -ENOMEM;
-    d->eager = hooks->threshold == 1;
     int rc = interp_attach(v, hooks, d, err);
     if (rc) {
         dbt_free(d);
@@ -693,7 +526,7 @@ static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
     out->code_pages = interp.code_pages;
     out->tlb_misses = interp.tlb_misses;
     out->traps = interp.traps;
-    out->code_bytes = d->mem.used;
+    out->code_bytes = d->regions.mem.used;
 }
 
 static const uint64_t *dbt_icount(const struct vcpu *v)

@@ -87,15 +87,21 @@ void code_cache_reset(struct code_cache *c)
     c->used = 0;
 }
 
+struct code_page *code_cache_find(const struct code_cache *c, gpa_t gpa)
+{
+    for (uint32_t i = c->buckets[(gpa >> 12) % BUCKETS]; i; i = c->pages[i - 1].chain)
+        if (c->pages[i - 1].gpa == gpa)
+            return &c->pages[i - 1];
+    return NULL;
+}
+
 struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
                                  uint64_t epoch, bool *restarted)
 {
     uint32_t *bucket = &c->buckets[(gpa >> 12) % BUCKETS];
     *restarted = false;
-    for (uint32_t i = *bucket; i; i = c->pages[i - 1].chain) {
-        struct code_page *p = &c->pages[i - 1];
-        if (p->gpa != gpa)
-            continue;
+    struct code_page *p = code_cache_find(c, gpa);
+    if (p) {
         if (p->epoch != epoch && memcmp(p->bytes, bytes, sizeof p->bytes)) {
             code_page_void(c, p);
             memset(p->slots, 0, sizeof p->slots);
@@ -109,7 +115,7 @@ struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t 
         code_cache_reset(c);
         *restarted = true;
     }
-    struct code_page *p = &c->pages[c->used++];
+    p = &c->pages[c->used++];
     code_page_fill(c, p, bytes);
     p->gpa = gpa;
     p->epoch = epoch;

@@ -60,6 +60,9 @@ void code_cache_free(struct code_cache *c);
 struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
                                  uint64_t epoch, bool *restarted);
 
+/* The page as it was last got, NULL: it is not there. */
+struct code_page *code_cache_find(const struct code_cache *c, gpa_t gpa);
+
 /* Who wants to know that a page's bytes changed, before it is decoded anew (NULL page: all). */
 void code_cache_set_changed(struct code_cache *c, void (*changed)(void *ctx, struct code_page *p),
                             void *ctx);

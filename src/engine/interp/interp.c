@@ -751,6 +751,12 @@ bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot)
     return true;
 }
 
+struct code_page *interp_page(const struct vcpu *v, uint64_t gpa)
+{
+    const struct interp *it = v->engine_data;
+    return code_cache_find(it->code, gpa);
+}
+
 void interp_forget(struct vcpu *v)
 {
     struct interp *it = v->engine_data;

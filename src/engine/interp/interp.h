@@ -37,6 +37,8 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot);
 bool interp_has_run(const struct code_page *page, unsigned slot);
 /* Makes the slot call `native` when it is reached. False: out of memory. */
 bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot);
+/* The decoded page at a guest-physical address, NULL: there is none. */
+struct code_page *interp_page(const struct vcpu *v, uint64_t gpa);
 /* Forgets all code, native or not. */
 void interp_forget(struct vcpu *v);
 

@@ -1,0 +1,209 @@
+#include "engine/dbt/compile.h"
+
+#include "ir/ir_live.h"
+#include "isa/riscv64/hart.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#define REGION_CODE (256u << 10) /* largest region's code */
+#define QUEUE_JOBS 32u
+
+/* ---- one region ---- */
+
+struct compiler {
+    struct back_target target;
+    struct ir *ir;
+    struct ir_live *live;
+    struct back *back;
+};
+
+bool compile_job_init(struct compile_job *job)
+{
+    *job = (struct compile_job){0};
+    back_code_init(&job->code, malloc(REGION_CODE), REGION_CODE);
+    return job->code.bytes;
+}
+
+void compile_job_fini(struct compile_job *job)
+{
+    free(job->code.bytes);
+    back_code_fini(&job->code);
+}
+
+struct compiler *compiler_new(const struct back_target *t)
+{
+    struct compiler *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->target = *t;
+    c->ir = ir_new();
+    c->live = ir_live_new();
+    c->back = back_new();
+    if (!c->ir || !c->live || !c->back) {
+        compiler_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+void compiler_free(struct compiler *c)
+{
+    if (!c)
+        return;
+    ir_free(c->ir);
+    ir_live_free(c->live);
+    back_free(c->back);
+    free(c);
+}
+
+static uint64_t compile_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+void compiler_run(struct compiler *c, struct compile_job *job)
+{
+    const struct front_input in = {
+        .page = job->page,
+        .page_va = job->page_va,
+        .entry = job->entry,
+        .exts = job->exts,
+        .view = job->view,
+        .executed = job->all ? NULL : job->executed,
+    };
+    uint64_t start = compile_now();
+    c->target.tlb_offset = (int32_t)(offsetof(struct rv_hart, tlb) +
+                                     job->view * sizeof(((struct rv_hart *)0)->tlb[0]));
+    job->ok = front_build(c->ir, &in, &job->info) && !ir_optimize(c->ir, NULL, false, NULL) &&
+              ir_live_build(c->live, c->ir) &&
+              back_compile(c->back, &c->target, c->ir, c->live, &job->code, NULL);
+    job->ns = compile_now() - start;
+}
+
+/* ---- a thread that compiles ---- */
+
+/* Jobs [taken, finished) wait for the owner, [finished, submitted) for the thread. */
+struct compile_queue {
+    struct compiler *compiler;
+    struct compile_job job[QUEUE_JOBS];
+    unsigned submitted, taken; /* the owner's; submitted is written with the lock held */
+    _Atomic unsigned finished;
+    bool started;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t work; /* submitted or ending changed */
+    bool ending;
+};
+
+static struct compile_job *queue_job(struct compile_queue *q, unsigned n)
+{
+    return &q->job[n % QUEUE_JOBS];
+}
+
+static void *queue_thread(void *arg)
+{
+    struct compile_queue *q = arg;
+    pthread_mutex_lock(&q->lock);
+    for (;;) {
+        unsigned n = atomic_load_explicit(&q->finished, memory_order_relaxed);
+        while (q->submitted == n && !q->ending)
+            pthread_cond_wait(&q->work, &q->lock);
+        if (q->ending)
+            break;
+        pthread_mutex_unlock(&q->lock);
+        compiler_run(q->compiler, queue_job(q, n));
+        atomic_store_explicit(&q->finished, n + 1, memory_order_release);
+        pthread_mutex_lock(&q->lock);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return NULL;
+}
+
+/* Signals are the other threads' business. */
+static bool queue_start(struct compile_queue *q)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    q->started = !pthread_create(&q->thread, NULL, queue_thread, q);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return q->started;
+}
+
+struct compile_queue *compile_queue_new(const struct back_target *t)
+{
+    struct compile_queue *q = calloc(1, sizeof *q);
+    if (!q)
+        return NULL;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->work, NULL);
+    bool ok = (q->compiler = compiler_new(t)) != NULL;
+    for (unsigned i = 0; i < QUEUE_JOBS; i++)
+        ok &= compile_job_init(&q->job[i]);
+    if (ok)
+        return q;
+    compile_queue_free(q);
+    return NULL;
+}
+
+void compile_queue_free(struct compile_queue *q)
+{
+    if (!q)
+        return;
+    if (q->started) {
+        pthread_mutex_lock(&q->lock);
+        q->ending = true;
+        pthread_cond_signal(&q->work);
+        pthread_mutex_unlock(&q->lock);
+        pthread_join(q->thread, NULL);
+    }
+    compiler_free(q->compiler);
+    for (unsigned i = 0; i < QUEUE_JOBS; i++)
+        compile_job_fini(&q->job[i]);
+    pthread_mutex_destroy(&q->lock);
+    pthread_cond_destroy(&q->work);
+    free(q);
+}
+
+struct compile_job *compile_next(struct compile_queue *q)
+{
+    if (q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
+        return NULL;
+    return queue_job(q, q->submitted);
+}
+
+void compile_submit(struct compile_queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    q->submitted++;
+    pthread_cond_signal(&q->work);
+    pthread_mutex_unlock(&q->lock);
+}
+
+bool compile_pending(const struct compile_queue *q, uint64_t pc, uint64_t gpa, unsigned view)
+{
+    for (unsigned n = q->taken; n != q->submitted; n++) {
+        const struct compile_job *job = &q->job[n % QUEUE_JOBS];
+        if (job->page_va + job->entry == pc && job->gpa == gpa && job->view == view)
+            return true;
+    }
+    return false;
+}
+
+struct compile_job *compile_finished(struct compile_queue *q)
+{
+    if (atomic_load_explicit(&q->finished, memory_order_acquire) == q->taken)
+        return NULL;
+    return queue_job(q, q->taken);
+}
+
+void compile_taken(struct compile_queue *q)
+{
+    q->taken++;
+}

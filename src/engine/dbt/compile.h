@@ -1,0 +1,53 @@
+/*
+ * From a page of guest code to host code that can be installed: front end, passes and back end in a
+ * row, on the caller's thread or on one of their own.
+ *
+ * A job holds a copy of everything it depends on, so that it can be compiled while the guest runs.
+ * Whoever installs it checks that the page's bytes are still those.
+ *
+ * Threads: a compiler belongs to one thread. A queue has an owner, the vCPU's thread, which calls
+ * all functions here, and a thread that compiles, started with the first job. Jobs are finished in
+ * the order in which they were submitted.
+ */
+#pragma once
+
+#include "engine/dbt/backend.h"
+#include "engine/dbt/front.h"
+
+struct compile_job {
+    /* what to compile */
+    uint64_t page_va, exts, gpa;
+    uint16_t entry; /* offset in the page */
+    uint8_t view;   /* enum rv_view */
+    bool all;       /* also what has never run; executed is not looked at */
+    uint8_t page[4096];
+    uint64_t executed[4096 / 2 / 64];
+    /* the result */
+    bool ok; /* false: it cannot be compiled */
+    struct front_info info;
+    struct back_code code;
+    uint64_t ns; /* that it took */
+};
+
+bool compile_job_init(struct compile_job *job); /* false: out of memory */
+void compile_job_fini(struct compile_job *job);
+
+struct compiler;
+
+/* t outlives it. NULL: out of memory. */
+struct compiler *compiler_new(const struct back_target *t);
+void compiler_free(struct compiler *c);
+void compiler_run(struct compiler *c, struct compile_job *job);
+
+struct compile_queue;
+
+struct compile_queue *compile_queue_new(const struct back_target *t); /* NULL: out of memory */
+void compile_queue_free(struct compile_queue *q);
+/* A job to fill, NULL: the queue is full; then compile_submit hands it over. */
+struct compile_job *compile_next(struct compile_queue *q);
+void compile_submit(struct compile_queue *q);
+/* Whether a job for this place has been submitted and not been taken yet. */
+bool compile_pending(const struct compile_queue *q, uint64_t pc, uint64_t gpa, unsigned view);
+/* The oldest finished job, NULL: none; compile_taken gives it back. Cheap when there is none. */
+struct compile_job *compile_finished(struct compile_queue *q);
+void compile_taken(struct compile_queue *q);

@@ -1,0 +1,195 @@
+#include "engine/dbt/region.h"
+
+#include "base/bits.h"
+#include "base/error.h"
+#include "host/x86_64/asm.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define CODE_SIZE (64u << 20) /* of each vCPU; resident as it is used */
+#define THUNK_CODE 4096u
+#define MAX_REGIONS 65536u
+#define MAX_LINKS 524288u
+
+/* ---- jump caches ---- */
+
+static void jump_cache_clear(struct jump_cache *j)
+{
+    if (j->used)
+        memset(j->entry, 0xff, JUMP_CACHE * sizeof *j->entry);
+    j->used = false;
+}
+
+void jump_caches_clear(struct regions *rs)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++)
+        jump_cache_clear(&rs->jump[i]);
+}
+
+struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, uint64_t epoch)
+{
+    struct jump_cache *j = &rs->jump[view];
+    if (j->epoch != epoch)
+        jump_cache_clear(j);
+    j->epoch = epoch;
+    return j;
+}
+
+void jump_cache_put(struct regions *rs, struct jump_cache *j, const struct region *r)
+{
+    j->used = true;
+    j->entry[r->pc / 2 % JUMP_CACHE] = (struct jump_entry){.pc = r->pc, .code = region_code(rs, r)};
+}
+
+/* ---- the table ---- */
+
+static uint32_t *region_bucket(struct regions *rs, uint64_t pc, unsigned view)
+{
+    uint64_t key = (pc ^ pc >> 17 ^ (uint64_t)view << 13) / 2;
+    return &rs->hash[key * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (REGION_HASH - 1)];
+}
+
+struct region *region_find(struct regions *rs, uint64_t pc, unsigned view,
+                           const struct code_page *page)
+{
+    for (uint32_t i = *region_bucket(rs, pc, view); i; i = rs->region[i - 1].hash_next) {
+        struct region *r = &rs->region[i - 1];
+        if (r->pc == pc && r->view == view && r->page == page)
+            return r;
+    }
+    return NULL;
+}
+
+static void region_unhash(struct regions *rs, uint32_t index)
+{
+    struct region *r = &rs->region[index];
+    for (uint32_t *p = region_bucket(rs, r->pc, r->view); *p; p = &rs->region[*p - 1].hash_next)
+        if (*p == index + 1) {
+            *p = r->hash_next;
+            return;
+        }
+}
+
+/* Host code in its place; NULL: no room. */
+static uint8_t *region_place(struct regions *rs, const struct back_code *code)
+{
+    if (rs->link_count + code->link_count > MAX_LINKS)
+        return NULL;
+    uint8_t *rw = codemem_alloc(&rs->mem, code->size);
+    if (!rw)
+        return NULL;
+    memcpy(rw, code->bytes, code->size);
+    back_place(code, rw, codemem_to_rx(&rs->mem, rw), &rs->thunks, rs->thunks_exec);
+    return rw;
+}
+
+static void region_add_links(struct regions *rs, struct region *r, const struct back_code *code)
+{
+    for (uint32_t i = 0; i < code->link_count; i++) {
+        const struct back_link *l = &code->links[i];
+        le32_put(r->code + l->index, rs->link_count);
+        rs->link[rs->link_count++] = (struct region_link){
+            .pc = l->pc, .region = (uint32_t)(r - rs->region), .field = r->code + l->field};
+    }
+}
+
+struct region *region_add(struct regions *rs, uint64_t pc, unsigned view, struct code_page *page,
+                          const struct back_code *code)
+{
+    uint8_t *rw = code ? region_place(rs, code) : NULL;
+    if (rs->count == MAX_REGIONS || (code && !rw)) {
+        rs->full = true;
+        return NULL;
+    }
+    uint32_t *bucket = region_bucket(rs, pc, view);
+    struct region *r = &rs->region[rs->count++];
+    *r = (struct region){
+        .pc = pc,
+        .page = page,
+        .code = rw,
+        .size = rw ? (uint32_t)code->size : 0,
+        .hash_next = *bucket,
+        .page_next = page->native_list,
+        .view = (uint8_t)view,
+    };
+    *bucket = page->native_list = rs->count;
+    if (rw)
+        region_add_links(rs, r, code);
+    return r;
+}
+
+void regions_drop_page(struct regions *rs, struct code_page *page)
+{
+    for (uint32_t i = page->native_list; i; i = rs->region[i - 1].page_next) {
+        region_unhash(rs, i - 1);
+        if (rs->region[i - 1].code)
+            codemem_free(&rs->mem, rs->region[i - 1].code, rs->region[i - 1].size);
+    }
+    page->native_list = 0;
+    jump_caches_clear(rs);
+}
+
+void region_link_to(struct regions *rs, uint32_t link, const struct region *to)
+{
+    asm_patch_rel32(rs->link[link].field, to->code);
+}
+
+/* ---- life ---- */
+
+/* The thunks come first in the code memory, also after it was emptied. */
+static bool regions_make_thunks(struct regions *rs, const struct back_target *t)
+{
+    uint8_t bytes[THUNK_CODE];
+    struct back_code out;
+    back_code_init(&out, bytes, sizeof bytes);
+    uint8_t *rw = codemem_alloc(&rs->mem, THUNK_CODE);
+    bool ok = rw && back_emit_thunks(t, &out, &rs->thunks);
+    if (ok) {
+        memcpy(rw, out.bytes, out.size);
+        rs->thunks_exec = codemem_to_rx(&rs->mem, rw);
+        const uint8_t *enter = rs->thunks_exec + rs->thunks.enter;
+        memcpy(&rs->enter, &enter, sizeof rs->enter);
+    }
+    back_code_fini(&out);
+    return ok;
+}
+
+int regions_init(struct regions *rs, const struct back_target *t, struct error *err)
+{
+    int rc = codemem_init(&rs->mem, CODE_SIZE, err);
+    if (rc)
+        return rc;
+    rs->target = t;
+    rs->region = calloc(MAX_REGIONS, sizeof *rs->region);
+    rs->link = calloc(MAX_LINKS, sizeof *rs->link);
+    bool ok = rs->region && rs->link && regions_make_thunks(rs, t);
+    for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++) {
+        rs->jump[i].entry = malloc(JUMP_CACHE * sizeof *rs->jump[i].entry);
+        rs->jump[i].used = true;
+        ok &= rs->jump[i].entry != NULL;
+    }
+    if (!ok)
+        return error_set(err, ENOMEM, "out of memory for translated code");
+    jump_caches_clear(rs);
+    return 0;
+}
+
+void regions_fini(struct regions *rs)
+{
+    codemem_fini(&rs->mem);
+    free(rs->region);
+    free(rs->link);
+    for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++)
+        free(rs->jump[i].entry);
+}
+
+void regions_reset(struct regions *rs)
+{
+    memset(rs->hash, 0, sizeof rs->hash);
+    rs->count = rs->link_count = 0;
+    jump_caches_clear(rs);
+    codemem_reset(&rs->mem);
+    regions_make_thunks(rs, rs->target);
+    rs->full = false;
+}

@@ -1,0 +1,93 @@
+/*
+ * Installed regions: their code, where each begins, the links between them, and the jump caches
+ * that indirect exits look their targets up in.
+ *
+ * A region belongs to one vCPU, one page of decoded code and one view of memory. Links stay within
+ * a page and a view, so they need no look at translations; when a page's bytes change all its
+ * regions go at once. Everything is bounded; what does not fit sets `full`, and the owner starts
+ * over with regions_reset.
+ *
+ * Threads: the vCPU's only.
+ */
+#pragma once
+
+#include "engine/dbt/backend.h"
+#include "engine/interp/code.h"
+#include "host/codemem.h"
+
+#define JUMP_CACHE 4096u /* entries */
+
+struct jump_entry {
+    uint64_t pc; /* UINT64_MAX: empty */
+    const void *code;
+};
+
+/* Where code is in one fetch TLB at one time: good as long as its epoch is. */
+struct jump_cache {
+    uint64_t epoch;
+    bool used;
+    struct jump_entry *entry;
+};
+
+struct region {
+    uint64_t pc;
+    struct code_page *page;
+    uint8_t *code; /* rw view; NULL: cannot be compiled */
+    uint32_t size;
+    uint32_t hash_next, page_next; /* index + 1, 0: end */
+    uint8_t view;
+    bool uses_fp;
+};
+
+struct region_link {
+    uint64_t pc;
+    uint32_t region;
+    uint8_t *field; /* rw view */
+};
+
+#define REGION_HASH 65536u
+
+struct regions {
+    const struct back_target *target;
+    struct codemem mem;
+    struct back_thunks thunks;
+    const uint8_t *thunks_exec;
+    uint64_t (*enter)(void *hart, const void *code);
+    struct region *region;
+    uint32_t count;
+    struct region_link *link;
+    uint32_t link_count;
+    uint32_t hash[REGION_HASH]; /* index + 1 */
+    struct jump_cache jump[RV_VIEWS];
+    bool full;
+};
+
+/* 0, or -ENOMEM with *err. */
+int regions_init(struct regions *rs, const struct back_target *t, struct error *err);
+void regions_fini(struct regions *rs);
+/* All regions go; their memory is the host's again. */
+void regions_reset(struct regions *rs);
+
+struct region *region_find(struct regions *rs, uint64_t pc, unsigned view,
+                           const struct code_page *page);
+/*
+ * A new region with the code of `code`, or (NULL) one that cannot be compiled and is kept so that
+ * it is not tried again. NULL when there is no room.
+ */
+struct region *region_add(struct regions *rs, uint64_t pc, unsigned view, struct code_page *page,
+                          const struct back_code *code);
+/* All regions of a page, whose bytes have changed. */
+void regions_drop_page(struct regions *rs, struct code_page *page);
+
+static inline const void *region_code(const struct regions *rs, const struct region *r)
+{
+    return codemem_to_rx(&rs->mem, r->code);
+}
+
+/* The exit `link` was taken: from now on it goes to `to`. */
+void region_link_to(struct regions *rs, uint32_t link, const struct region *to);
+
+/* The cache of a view, emptied if it was filled in another epoch. */
+struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, uint64_t epoch);
+void jump_cache_put(struct regions *rs, struct jump_cache *j, const struct region *r);
+void jump_caches_clear(struct regions *rs);
