@@ -239,6 +239,19 @@ static uint8_t *dbt_emit(struct dbt *d, const struct rv_hart *h)
     return code;
 }
 
+/* Ends the dump of a region with where it is and what it is. */
+static void dbt_dump_region(struct dbt *d, uint64_t pc, const uint8_t *code)
+{
+    if (!d->dump)
+        return;
+    if (code)
+        fprintf(d->dump, "region %llx at %p size %zx\n\n", (unsigned long long)pc,
+                (const void *)codemem_to_rx(&d->mem, code), d->out.size);
+    else
+        fprintf(d->dump, "region %llx given up\n\n", (unsigned long long)pc);
+    funlockfile(d->dump);
+}
+
 /*
  * The region for a slot in the hart's view, compiled now; NULL when there is no room. A region that
  * cannot be compiled is kept without code, so that it is not tried again.
@@ -258,8 +271,11 @@ static struct region *dbt_compile(struct vcpu *v, struct code_page *page, unsign
     if (!dbt_room(d))
         return NULL;
     if (front_build(d->ir, &in, &info)) {
-        ir_optimize(d->ir, d->dump, false, NULL);
+        ir_optimize(d->ir, NULL, false, NULL);
+        if (d->dump)
+            flockfile(d->dump); /* vCPUs share it */
         code = dbt_emit(d, h);
+        dbt_dump_region(d, page_va + slot * 2, code);
     }
     if (d->full)
         return NULL;
@@ -651,6 +667,11 @@ static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
     out->code_bytes = d->mem.used;
 }
 
+static void dbt_set_dump(struct vcpu *v, FILE *out)
+{
+    dbt_of(v)->dump = out;
+}
+
 static const uint64_t *dbt_icount(const struct vcpu *v)
 {
     return engine_interp.icount(v);
@@ -682,6 +703,7 @@ const struct engine_ops engine_dbt = {
     .loaded = rv_mem_relink,
     .icount = dbt_icount,
     .stats = dbt_stats,
+    .dump = dbt_set_dump,
 };
 
 const struct engine_ops engine_dbt_eager = {
@@ -695,4 +717,5 @@ const struct engine_ops engine_dbt_eager = {
     .loaded = rv_mem_relink,
     .icount = dbt_icount,
     .stats = dbt_stats,
+    .dump = dbt_set_dump,
 };
