@@ -43,6 +43,7 @@ SET_STRING(console, vm.console)
 SET_STRING(gdb, vm.gdb)
 SET_STRING(load, vm.load)
 SET_STRING(save, save)
+SET_STRING(dump_code, vm.dump)
 SET_STRING(dump_dtb, dump_dtb)
 SET_SWITCH(deterministic, vm.deterministic)
 SET_SWITCH(stats, stats)
@@ -129,6 +130,8 @@ static const struct option run_options[] = {
     {"save", "FILE", "write the machine's state at the end of --run-for", set_save},
     {"load", "FILE", "start from saved state; give the other options as they were then", set_load},
     {"stats", NULL, "print what was done, and a hash of the final state, at the end", set_stats},
+    {"dump-code", "FILE",
+     "write what the translator compiles, for tools/hot-code; with --engine dbt", set_dump_code},
     {"dump-dtb", "FILE", "write the device tree and do not run", set_dump_dtb},
     {NULL, NULL, NULL, NULL},
 };

@@ -6,6 +6,8 @@
 
 #include "core/vcpu.h"
 
+#include <stdio.h>
+
 struct engine_stats {
     uint64_t instructions; /* retired */
     uint64_t decoded;      /* instructions decoded */
@@ -49,4 +51,7 @@ struct engine_ops {
      * see it and between runs. */
     const uint64_t *(*icount)(const struct vcpu *v);
     void (*stats)(const struct vcpu *v, struct engine_stats *out);
+    /* What is compiled from now on is written there, for a person to read. NULL: compiles nothing.
+     */
+    void (*dump)(struct vcpu *v, FILE *out);
 };

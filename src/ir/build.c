@@ -357,6 +357,49 @@ ir_ref ir_peek(struct ir *ir, int32_t offset, bool deref)
     return build_effect(ir, IR_PEEK, IR_I64, deref, offset, 0);
 }
 
+ir_ref ir_fflags(struct ir *ir)
+{
+    return build_effect(ir, IR_FFLAGS, IR_I64, 0, 0, 0);
+}
+
+/* Whether flags are what FFLAGS `value` said: nothing has happened since, but for one comparison.
+ */
+static bool build_flags_same(const struct ir *ir, ir_ref value, ir_ref *comparison)
+{
+    ir_ref r = ir->block[ir->current].last;
+    *comparison = 0;
+    for (; r && r != value; r = ir->ins[r].prev) {
+        const struct ir_ins *ins = &ir->ins[r];
+        if (ins->op == IR_FLT || ins->op == IR_FLE) {
+            if (*comparison)
+                return false;
+            *comparison = r;
+        } else if (!(ir_flags(ins) & IR_F_PURE)) {
+            return false;
+        }
+    }
+    return r && ir->ins[value].op == IR_FFLAGS;
+}
+
+void ir_fflags_set(struct ir *ir, ir_ref value)
+{
+    ir_ref comparison;
+    if (!ir_block_open(ir))
+        return;
+    value = ir_resolve(ir, value);
+    if (build_flags_same(ir, value, &comparison)) {
+        struct ir_ins *ins = &ir->ins[comparison];
+        if (comparison) {
+            ins->op = ins->op == IR_FLT ? IR_FLT_SILENT : IR_FLE_SILENT;
+            ins->arg[2] = value;
+        }
+    } else {
+        ir_ref r = build_effect(ir, IR_FFLAGS_SET, IR_VOID, 0, 0, 0);
+        ir->ins[r].arg[0] = value;
+    }
+    ir->build->fpenv_from = ir->ins_count;
+}
+
 ir_ref ir_call(struct ir *ir, enum ir_type type, unsigned helper, uint8_t aux, ir_ref a, ir_ref b,
                ir_ref c, uint32_t snap)
 {

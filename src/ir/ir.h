@@ -318,6 +318,14 @@ void ir_fence(struct ir *ir);
 /* The 64 bits at an offset in the guest state, or (deref) at the address that is there. */
 ir_ref ir_peek(struct ir *ir, int32_t offset, bool deref);
 
+/*
+ * The flags of floating point, read and written. Compilers put such a pair round a comparison that
+ * has to be silent: one round nothing but FLT or FLE makes that FLT_SILENT or FLE_SILENT, and
+ * writes nothing.
+ */
+ir_ref ir_fflags(struct ir *ir);
+void ir_fflags_set(struct ir *ir, ir_ref value);
+
 /* type VOID: no result. snap may be 0 without STATE and EXITS. */
 ir_ref ir_call(struct ir *ir, enum ir_type type, unsigned helper, uint8_t aux, ir_ref a, ir_ref b,
                ir_ref c, uint32_t snap);

@@ -79,6 +79,11 @@ static bool verify_special_types(const struct ir *ir, const struct ir_ins *ins)
                (ir_is_int(ins->type) || IR_MEM_SIZE(ins->aux) * 8 == ir_type_bits(ins->type));
     case IR_STORE:
         return a == IR_I64 && IR_MEM_SIZE(ins->aux) * 8 <= ir_type_bits(b);
+    case IR_FLT_SILENT:
+    case IR_FLE_SILENT:
+        return verify_float(a) && b == a && verify_arg_type(ir, ins, 2) == IR_I64;
+    case IR_FFLAGS_SET:
+        return a == IR_I64;
     case IR_AMO:
         return a == IR_I64 && b == ins->type && ir_is_int(b);
     default:

@@ -146,6 +146,18 @@ static int vm_pick_engine(struct vm *vm, struct error *err)
                      name);
 }
 
+static int vm_open_dump(struct vm *vm, struct error *err)
+{
+    const char *path = vm->config.dump;
+    if (!path)
+        return 0;
+    if (!vm->engine->dump)
+        return error_set(err, EINVAL, "engine %s compiles nothing that could be written to %s",
+                         vm->engine->name, path);
+    vm->dump = fopen(path, "we");
+    return vm->dump ? 0 : error_set(err, errno, "%s: cannot be written: %s", path, strerror(errno));
+}
+
 static int vm_open_backends(struct vm *vm, struct error *err)
 {
     const struct vm_config *c = &vm->config;
@@ -189,6 +201,8 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         int rc = vm->engine->attach(v, err);
         if (rc)
             return rc;
+        if (vm->dump)
+            vm->engine->dump(v, vm->dump);
     }
     return 0;
 }
@@ -224,6 +238,8 @@ static int vm_build(struct vm *vm, struct error *err)
     int rc = vm_check(&vm->config, err);
     if (!rc)
         rc = vm_pick_engine(vm, err);
+    if (!rc)
+        rc = vm_open_dump(vm, err);
     if (!rc)
         rc = vm_open_backends(vm, err);
     /* The console comes last but for the machine: from then on the terminal is raw. */
@@ -282,6 +298,8 @@ void vm_free(struct vm *vm)
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         block_free(vm->disks[i]);
     loop_free(vm->loop);
+    if (vm->dump)
+        fclose(vm->dump);
     pthread_cond_destroy(&vm->changed);
     pthread_mutex_destroy(&vm->lock);
     free(vm);

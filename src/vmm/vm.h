@@ -35,6 +35,7 @@ struct vm_config {
     const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
     bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
     uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
+    const char *dump;    /* what the engine compiles is written to this file; NULL: no */
     const char *load;    /* start from this saved state instead of power-on; NULL: no */
 };
 

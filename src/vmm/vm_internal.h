@@ -22,6 +22,7 @@ struct vm {
     struct block *disks[VM_MAX_DISKS];
     const struct engine_ops *engine;
     struct machine *machine;
+    FILE *dump;                    /* config.dump, or NULL */
     struct loop_timer clock_timer; /* fires the machine's timers when its clock is real */
     struct gdbstub *gdb;           /* NULL: nobody asked for one */
     bool debug_held;               /* the debugger holds the machine; the loop's thread */

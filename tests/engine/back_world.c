@@ -456,6 +456,12 @@ static uint64_t eval_call(struct eval *e, const struct ir_ins *ins, const uint64
     return r;
 }
 
+static uint64_t eval_silent(bool is64, bool less, uint64_t a, uint64_t b)
+{
+    unsigned flags = 0;
+    return less ? FP(lt, (a, b, &flags)) : FP(le, (a, b, &flags));
+}
+
 static uint64_t eval_value(struct eval *e, const struct ir_ins *ins)
 {
     uint64_t v[3] = {0};
@@ -485,6 +491,13 @@ static uint64_t eval_value(struct eval *e, const struct ir_ins *ins)
     case IR_AMO:
     case IR_CALL:
         return eval_call(e, ins, v);
+    case IR_FFLAGS:
+        return e->w->fflags;
+    case IR_FFLAGS_SET:
+        return e->w->fflags = v[0] & 31;
+    case IR_FLT_SILENT:
+    case IR_FLE_SILENT:
+        return eval_silent(type == IR_F64, ins->op == IR_FLT_SILENT, v[0], v[1]);
     default:
         if (ins->op == IR_FCLASS || (ir_op_info[ins->op].flags & IR_F_FPENV))
             return world_fp(e->w, how, v[0], v[1], v[2]);

@@ -362,12 +362,30 @@ static void gen_call(struct gen *g)
                        aux ? gen_snap(g) : 0));
 }
 
+/* Flags read, written, and kept over a comparison. */
+static void gen_flags(struct gen *g)
+{
+    struct ir *ir = g->ir;
+    unsigned type = gen_float();
+    ir_ref flags = ir_fflags(ir), a = gen_get(g, type), b = gen_get(g, type);
+    if (rnd(4))
+        gen_put(g, ir_value(ir, rnd(2) ? IR_FLT : IR_FLE, IR_ANY, a, rnd(8) ? b : a, 0, 0));
+    if (rnd(8) == 0)
+        gen_put(g, ir_value(ir, IR_FADD, IR_ANY, a, b, 0, 7));
+    if (rnd(4))
+        ir_fflags_set(ir, rnd(8) ? flags : gen_get(g, IR_I64));
+    gen_put(g, flags);
+}
+
 static void gen_fp(struct gen *g)
 {
     unsigned type = gen_float(), other = gen_float();
     uint8_t rm = (uint8_t)(rnd(3) ? 7 : rnd(5));
     struct ir *ir = g->ir;
-    switch (rnd(8)) {
+    switch (rnd(9)) {
+    case 8:
+        gen_flags(g);
+        break;
     case 0:
     case 1:
     case 2:

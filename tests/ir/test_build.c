@@ -237,6 +237,38 @@ static void test_damaged_texts(void **state)
     }
 }
 
+/* Flags read and written back round a comparison make it silent; round anything else they stay. */
+static void test_silent_comparison(void **state)
+{
+    static const uint8_t types[] = {IR_F64, IR_F64, IR_I64, IR_I64};
+    static const struct {
+        enum ir_op op, becomes;
+        bool second, set;
+    } rows[] = {
+        {IR_FLT, IR_FLT_SILENT, false, false}, {IR_FLE, IR_FLE_SILENT, false, false},
+        {IR_FEQ, IR_FEQ, false, true},         {IR_FADD, IR_FADD, false, true},
+        {IR_FLT, IR_FLT, true, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct error err;
+        bool set = false;
+        ir_reset(ir, 4, types);
+        ir_ref a = ir_slot_read(ir, 0), b = ir_slot_read(ir, 1), flags = ir_fflags(ir);
+        ir_ref v = ir_value(ir, rows[i].op, IR_ANY, a, b, 0, 0);
+        if (rows[i].second)
+            ir_value(ir, rows[i].op, IR_ANY, b, a, 0, 0);
+        ir_fflags_set(ir, flags);
+        ir_exit(ir, ir_snapshot(ir, 0x1000, 1));
+        assert_true(ir_finish(ir));
+        assert_int_equal(ir_verify(ir, &err), 0);
+        assert_int_equal(ir_at(ir, v)->op, rows[i].becomes);
+        for (ir_ref r = 1; r < ir->ins_count; r++)
+            set |= ir_at(ir, r)->op == IR_FFLAGS_SET;
+        assert_int_equal(set, rows[i].set);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -258,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_snapshot_lists_changes_only),
         cmocka_unit_test(test_written_home_is_listed),
         cmocka_unit_test(test_loop_phis),
+        cmocka_unit_test(test_silent_comparison),
         cmocka_unit_test(test_overflow),
         cmocka_unit_test(test_too_many_blocks),
         cmocka_unit_test(test_wrong_texts),

@@ -105,6 +105,7 @@ enum back_thunk {
     BACK_THUNK_STOP,     /* stop_at was reached */
     BACK_THUNK_TRAP,     /* exit_offset says why */
     BACK_THUNK_SLOW,     /* used in regions only */
+    BACK_THUNK_FLAGS,    /* data: fflags by the flags of MXCSR */
     BACK_THUNK_COUNT,
 };
 

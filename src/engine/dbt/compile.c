@@ -31,6 +31,7 @@ bool compile_job_init(struct compile_job *job)
 void compile_job_fini(struct compile_job *job)
 {
     free(job->code.bytes);
+    free(job->text);
     back_code_fini(&job->code);
 }
 
@@ -77,13 +78,19 @@ void compiler_run(struct compiler *c, struct compile_job *job)
         .view = job->view,
         .executed = job->all ? NULL : job->executed,
     };
+    size_t length;
+    free(job->text);
+    job->text = NULL;
+    FILE *dump = job->dump ? open_memstream(&job->text, &length) : NULL;
     uint64_t start = compile_now();
     c->target.tlb_offset = (int32_t)(offsetof(struct rv_hart, tlb) +
                                      job->view * sizeof(((struct rv_hart *)0)->tlb[0]));
     job->ok = front_build(c->ir, &in, &job->info) && !ir_optimize(c->ir, NULL, false, NULL) &&
               ir_live_build(c->live, c->ir) &&
-              back_compile(c->back, &c->target, c->ir, c->live, &job->code, NULL);
+              back_compile(c->back, &c->target, c->ir, c->live, &job->code, dump);
     job->ns = compile_now() - start;
+    if (dump)
+        fclose(dump);
 }
 
 /* ---- a thread that compiles ---- */

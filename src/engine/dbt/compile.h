@@ -20,6 +20,7 @@ struct compile_job {
     uint16_t entry; /* offset in the page */
     uint8_t view;   /* enum rv_view */
     bool all;       /* also what has never run; executed is not looked at */
+    bool dump;      /* wants text */
     uint8_t page[4096];
     uint64_t executed[4096 / 2 / 64];
     /* the result */
@@ -27,6 +28,7 @@ struct compile_job {
     struct front_info info;
     struct back_code code;
     uint64_t ns; /* that it took */
+    char *text;  /* what was compiled to what, for a person to read; NULL: not asked for */
 };
 
 bool compile_job_init(struct compile_job *job); /* false: out of memory */

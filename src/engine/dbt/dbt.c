@@ -49,6 +49,7 @@ struct dbt {
     struct compile_queue *queue; /* NULL: compiled here, with the next two */
     struct compiler *compiler;
     struct compile_job job;
+    FILE *dump;
     bool eager; /* everything is compiled at once, whether it has run or not */
 
     struct engine_stats stats; /* of which the translator fills its own */
@@ -106,9 +107,25 @@ static void job_fill(const struct dbt *d, const struct rv_hart *h, struct compil
     job->gpa = page->gpa;
     job->view = h->view;
     job->all = d->eager;
+    job->dump = d->dump;
     memcpy(job->page, page->bytes, sizeof job->page);
     if (!d->eager)
         job_executed(job, page);
+}
+
+/* Where the region is, behind what it is. */
+static void job_dump(const struct dbt *d, const struct compile_job *job, const struct region *r)
+{
+    unsigned long long pc = job->page_va + job->entry;
+    if (!d->dump || !job->text)
+        return;
+    flockfile(d->dump); /* vCPUs share it */
+    fputs(job->text, d->dump);
+    if (r && r->code)
+        fprintf(d->dump, "region %llx at %p size %x\n\n", pc, region_code(&d->regions, r), r->size);
+    else
+        fprintf(d->dump, "region %llx given up\n\n", pc);
+    funlockfile(d->dump);
 }
 
 /* Installs what a job has made. NULL: there is no room, or the page has changed (rule 4). */
@@ -122,6 +139,7 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
         region_find(&d->regions, pc, job->view, page))
         return NULL;
     struct region *r = region_add(&d->regions, pc, job->view, page, job->ok ? &job->code : NULL);
+    job_dump(d, job, r);
     if (!r || !job->ok) {
         d->stats.given_up++;
         return r;
@@ -529,6 +547,11 @@ static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
     out->code_bytes = d->regions.mem.used;
 }
 
+static void dbt_set_dump(struct vcpu *v, FILE *out)
+{
+    dbt_of(v)->dump = out;
+}
+
 static const uint64_t *dbt_icount(const struct vcpu *v)
 {
     return engine_interp.icount(v);
@@ -560,6 +583,7 @@ const struct engine_ops engine_dbt = {
     .loaded = rv_mem_relink,
     .icount = dbt_icount,
     .stats = dbt_stats,
+    .dump = dbt_set_dump,
 };
 
 const struct engine_ops engine_dbt_eager = {
@@ -573,4 +597,5 @@ const struct engine_ops engine_dbt_eager = {
     .loaded = rv_mem_relink,
     .icount = dbt_icount,
     .stats = dbt_stats,
+    .dump = dbt_set_dump,
 };

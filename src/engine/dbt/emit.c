@@ -87,7 +87,7 @@ struct emit_stub *emit_stub(struct emit *e, enum emit_stub_kind kind, ir_ref ref
     return s;
 }
 
-static void emit_ref(struct emit *e, enum back_thunk thunk)
+void emit_ref(struct emit *e, enum back_thunk thunk)
 {
     struct back_code *out = e->out;
     if (!emit_grow((void **)&out->refs, &out->ref_cap, out->ref_count + 1, sizeof *out->refs)) {
@@ -140,6 +140,7 @@ static void emit_needs(const void *ctx, ir_ref ref, struct ra_needs *needs)
     case IR_FSGNJ:
     case IR_FSGNJN:
     case IR_FSGNJX:
+    case IR_FFLAGS:
         needs->temps = 1;
         break;
     default:
@@ -466,6 +467,12 @@ static void emit_ins(struct emit *e, ir_ref ref)
     case IR_PEEK:
         emit_peek(e, ref);
         break;
+    case IR_FFLAGS:
+        emit_fflags(e, ref);
+        break;
+    case IR_FFLAGS_SET:
+        emit_fflags_set(e, ref);
+        break;
     case IR_FENCE:
         emit_fence(e);
         break;
@@ -537,6 +544,9 @@ static void emit_stubs(struct emit *e)
         case STUB_NAN:
         case STUB_UNBOX:
             emit_nan_stub(e, s);
+            break;
+        case STUB_SILENT:
+            emit_silent_stub(e, s);
             break;
         case STUB_LINK:
             emit_link_stub(e, s);

@@ -31,9 +31,10 @@ enum emit_stub_kind {
     STUB_EDGE,     /* moves of the edge block -> to */
     STUB_DIV_ZERO, /* results of divisions by zero and by -1 */
     STUB_DIV_MINUS,
-    STUB_LINK,  /* unlinked exit */
-    STUB_NAN,   /* the canonical NaN instead of the result in xmm `to` */
-    STUB_UNBOX, /* likewise, for a value that was not boxed */
+    STUB_LINK,   /* unlinked exit */
+    STUB_NAN,    /* the canonical NaN instead of the result in xmm `to` */
+    STUB_UNBOX,  /* likewise, for a value that was not boxed */
+    STUB_SILENT, /* FLT_SILENT, FLE_SILENT of a NaN: false, flags as they were */
 };
 
 struct emit_stub {
@@ -152,6 +153,9 @@ void emit_amo(struct emit *e, ir_ref ref);
 bool emit_float(struct emit *e, ir_ref ref);
 bool emit_float_bits(struct emit *e, ir_ref ref);
 void emit_nan_stub(struct emit *e, struct emit_stub *s);
+void emit_silent_stub(struct emit *e, struct emit_stub *s);
+void emit_fflags(struct emit *e, ir_ref ref);
+void emit_fflags_set(struct emit *e, ir_ref ref);
 /* A comparison whose result can stay in the flags. */
 bool emit_is_float_order(const struct emit *e, ir_ref ref);
 
@@ -166,4 +170,5 @@ void emit_slow_end(struct emit *e);
 /* emit.c */
 struct emit_stub *emit_stub(struct emit *e, enum emit_stub_kind kind, ir_ref ref);
 void emit_thunk_jump(struct emit *e, unsigned opcode, enum back_thunk thunk);
+void emit_ref(struct emit *e, enum back_thunk thunk); /* a rel32 field */
 bool emit_grow(void **array, uint32_t *cap, uint32_t need, size_t item);

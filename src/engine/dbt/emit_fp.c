@@ -192,17 +192,25 @@ static void emit_min_max(struct emit *e, ir_ref ref)
 bool emit_is_float_order(const struct emit *e, ir_ref ref)
 {
     unsigned op = ir_at(e->ir, ref)->op;
-    return op == IR_FLT || op == IR_FLE;
+    return op >= IR_FLT && op <= IR_FLE_SILENT;
 }
 
 /* b above a: false when they are unordered. */
 static void emit_float_order(struct emit *e, ir_ref ref)
 {
     struct emit_float o = emit_float_of(e, ref);
+    bool silent = o.ins->op >= IR_FLT_SILENT;
     struct emit_opnd a = emit_opnd_fp(e, o.a, o.from);
     enum asm_xmm b = emit_fp(e, o.ins->arg[1], EMIT_SCRATCH_X);
-    emit_opx(e, o.wide ? ASM_COMISD : ASM_COMISS, b, a);
-    emit_result_cc(e, ref, o.ins->op == IR_FLT ? CC_A : CC_AE);
+    if (silent) {
+        struct emit_stub *s = emit_stub(e, STUB_SILENT, ref);
+        emit_opx(e, o.wide ? ASM_UCOMISD : ASM_UCOMISS, b, a);
+        asm_jcc(&e->a, CC_P, &s->label);
+        asm_bind(&e->a, &s->resume);
+    } else {
+        emit_opx(e, o.wide ? ASM_COMISD : ASM_COMISS, b, a);
+    }
+    emit_result_cc(e, ref, o.ins->op == IR_FLT || o.ins->op == IR_FLT_SILENT ? CC_A : CC_AE);
 }
 
 static void emit_float_equal(struct emit *e, ir_ref ref)
@@ -273,6 +281,56 @@ static void emit_to_int(struct emit *e, ir_ref ref)
     asm_bind(&e->a, &slow->resume);
 }
 
+/* --- flags ------------------------------------------------------------------------------------ */
+
+/* Those of MXCSR and those that are in fflags already. */
+void emit_fflags(struct emit *e, ir_ref ref)
+{
+    static const uint8_t lea[16] = {
+        [RCX] = 0x0d, [RDX] = 0x15, [RBX] = 0x1d, [RSI] = 0x35, [RDI] = 0x3d, [R8] = 0x05,
+        [R9] = 0x0d,  [R10] = 0x15, [R11] = 0x1d, [R12] = 0x25, [R13] = 0x2d, [R14] = 0x35};
+    ra_loc d = emit_loc(e, ref);
+    enum asm_reg temp = (enum asm_reg)e->ra.temp[ref][0];
+    struct asm_mem scratch = emit_mem(e, EMIT_FRAME_SCRATCH);
+    if (d == RA_NONE)
+        return;
+    asm_m(&e->a, ASM_STMXCSR, 4, scratch);
+    const uint8_t code[] = {temp >= R8 ? 0x4c : 0x48, 0x8d, lea[temp]};
+    asm_data(&e->a, code, sizeof code); /* lea temp, [rip + table] */
+    emit_ref(e, BACK_THUNK_FLAGS);
+    asm_rm(&e->a, ASM_MOV, 4, EMIT_SCRATCH, scratch);
+    asm_ri(&e->a, ASM_AND, 4, EMIT_SCRATCH, 63);
+    asm_rm(&e->a, ASM_MOVZX8, 4, EMIT_SCRATCH, asm_mem_index(temp, EMIT_SCRATCH, 0, 0));
+    asm_rm(&e->a, ASM_MOVZX8, 4, temp, asm_mem(RBP, e->t->fflags_offset));
+    asm_rr(&e->a, ASM_OR, 4, EMIT_SCRATCH, temp);
+    emit_move(e, IR_I64, d, EMIT_SCRATCH);
+}
+
+static void emit_flags_are(struct emit *e, ir_ref value)
+{
+    struct asm_mem scratch = emit_mem(e, EMIT_FRAME_SCRATCH);
+    asm_m(&e->a, ASM_STMXCSR, 4, scratch);
+    asm_mi(&e->a, ASM_AND, 4, scratch, ~63);
+    asm_m(&e->a, ASM_LDMXCSR, 4, scratch);
+    emit_move(e, IR_I64, EMIT_SCRATCH, emit_loc(e, value));
+    asm_ri(&e->a, ASM_AND, 4, EMIT_SCRATCH, 31);
+    asm_mr(&e->a, ASM_MOV, 1, asm_mem(RBP, e->t->fflags_offset), EMIT_SCRATCH);
+}
+
+void emit_fflags_set(struct emit *e, ir_ref ref)
+{
+    emit_flags_are(e, ir_at(e->ir, ref)->arg[0]);
+}
+
+void emit_silent_stub(struct emit *e, struct emit_stub *s)
+{
+    asm_bind(&e->a, &s->label);
+    emit_flags_are(e, ir_at(e->ir, s->ref)->arg[2]);
+    asm_rr(&e->a, ASM_XOR, 4, EMIT_SCRATCH, EMIT_SCRATCH);
+    asm_ri(&e->a, ASM_CMP, 4, EMIT_SCRATCH, 1); /* below: neither A nor AE */
+    asm_jmp(&e->a, &s->resume);
+}
+
 /* --- dispatch --------------------------------------------------------------------------------- */
 
 /* Whether the rounding mode is the one the host's unit has, or does not matter. */
@@ -288,6 +346,8 @@ static bool emit_rounds(const struct emit *e, ir_ref ref)
     case IR_FEQ:
     case IR_FLT:
     case IR_FLE:
+    case IR_FLT_SILENT:
+    case IR_FLE_SILENT:
         return true;
     case IR_FCVT:
         return from == IR_F32;
@@ -338,6 +398,8 @@ bool emit_float(struct emit *e, ir_ref ref)
         return true;
     case IR_FLT:
     case IR_FLE:
+    case IR_FLT_SILENT:
+    case IR_FLE_SILENT:
         emit_float_order(e, ref);
         return true;
     case IR_FCVT_FROM_S:

@@ -148,6 +148,7 @@ bool back_emit_thunks(const struct back_target *t, struct back_code *code, struc
     thunk_slow(&a, t, &leave, &data);
     asm_align(&a, 64);
     asm_bind(&a, &data);
+    out->thunk[BACK_THUNK_FLAGS] = asm_pos(&a) + (uint32_t)offsetof(struct thunk_data, fflags);
     thunk_fill_data(&values);
     asm_data(&a, &values, sizeof values);
     code->size = code->hot_size = asm_pos(&a);

@@ -46,6 +46,8 @@ static bool uses_fp(const struct rv_insn *in)
     case RV_KIND_FSTORE:
     case RV_KIND_FP:
         return true;
+    case RV_KIND_CSR:
+        return front_csr_uses_fp(in);
     default:
         return false;
     }

@@ -45,6 +45,7 @@ static inline uint32_t front_snap_here(struct front *f)
 
 /* front_sys.c: CSRs, LR and SC, cbo.zero. */
 bool front_csr_compiles(const struct front *f, const struct rv_insn *in);
+bool front_csr_uses_fp(const struct rv_insn *in);
 void front_csr(struct front *f, const struct rv_insn *in);
 void front_cbo_zero(struct front *f, const struct rv_insn *in);
 void front_lr_sc(struct front *f, const struct rv_insn *in);

@@ -16,6 +16,9 @@
 #include "engine/dbt/helpers.h"
 #include "isa/riscv64/hart.h"
 
+#define FFLAGS 1
+#define FRM 2
+#define FCSR 3
 #define SSTATUS 0x100
 
 /* What S-mode reads of mstatus, without SD; what it writes (csr.c). */
@@ -73,8 +76,21 @@ static unsigned csr_slot_index(const struct rv_insn *in)
     return i;
 }
 
+/* The rounding mode is read only: a change needs another region. */
+static bool csr_is_float(const struct rv_insn *in)
+{
+    return in->imm == FFLAGS || ((in->imm == FRM || in->imm == FCSR) && !csr_writes(in));
+}
+
+bool front_csr_uses_fp(const struct rv_insn *in)
+{
+    return csr_is_float(in);
+}
+
 bool front_csr_compiles(const struct front *f, const struct rv_insn *in)
 {
+    if (csr_is_float(in))
+        return true;
     if (f->in->view != RV_VIEW_S && f->in->view != RV_VIEW_S_SUM)
         return false;
     return in->imm == SSTATUS || csr_slot_index(in) < CSR_SLOTS;
@@ -168,8 +184,27 @@ static void csr_sstatus(struct front *f, const struct rv_insn *in)
         csr_look_for_interrupt(f, in, new);
 }
 
+static void csr_float(struct front *f, const struct rv_insn *in)
+{
+    struct ir *ir = f->ir;
+    ir_ref frm = 0, flags = 0, operand = csr_operand(f, in);
+    if (in->imm != FFLAGS)
+        frm = csr_and(f, ir_peek(ir, (int32_t)offsetof(struct rv_hart, frm), false), 7);
+    if (in->imm != FRM && (in->rd || csr_form(in) != CSR_SWAP))
+        flags = ir_fflags(ir);
+    if (csr_writes(in))
+        ir_fflags_set(ir, csr_combine(f, csr_form(in), flags, operand));
+    if (in->imm == FCSR)
+        flags = ir_op2(ir, IR_OR, flags, ir_op2(ir, IR_SHL, frm, ir_i64(ir, 5)));
+    front_set_x(f, in->rd, in->imm == FRM ? frm : flags);
+}
+
 void front_csr(struct front *f, const struct rv_insn *in)
 {
+    if (csr_is_float(in)) {
+        csr_float(f, in);
+        return;
+    }
     if (in->imm == SSTATUS) {
         csr_sstatus(f, in);
         return;
