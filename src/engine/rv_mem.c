@@ -65,33 +65,25 @@ static void watch_check(struct vcpu *v, uint64_t va, unsigned size, unsigned kin
     }
 }
 
-static void note_large_page(struct rv_hart *h, uint64_t va, uint64_t size)
+/* What the TLBs note with a guest-physical page. */
+static uint64_t tlb_gpa(const struct rv_translation *t)
 {
-    if (size <= RV_PAGE)
-        return;
-    uint64_t lo = align_down(va, size);
-    if (lo < h->large_lo)
-        h->large_lo = lo;
-    if (lo + (size - 1) > h->large_hi)
-        h->large_hi = lo + (size - 1);
+    return align_down(t->gpa, RV_PAGE) | (t->global ? RV_TLB_GLOBAL : 0) |
+           RV_TLB_SHIFT(__builtin_ctzll(t->page_size));
 }
 
 /* Enters a page of RAM into the TLB of the hart's view, as far as perms reach. */
 static void tlb_fill(struct vcpu *v, uint64_t va, const struct rv_translation *t)
 {
     struct rv_hart *h = hart_of(v);
-    uint64_t page = align_down(va, RV_PAGE), gpa = align_down(t->gpa, RV_PAGE);
+    uint64_t page = align_down(va, RV_PAGE);
     if (!(t->perms & (RV_READ | RV_WRITE)) || watched_page(v, page))
         return;
-    char *host = addrspace_ram(v->mem, gpa, RV_PAGE);
+    char *host = addrspace_ram(v->mem, align_down(t->gpa, RV_PAGE), RV_PAGE);
     if (!host)
         return;
-    struct rv_tlb_entry *e = &h->tlb[h->view][va / RV_PAGE % RV_TLB_SIZE];
-    e->rtag = t->perms & RV_READ ? page : RV_TLB_INVALID;
-    e->wtag = t->perms & RV_WRITE ? page : RV_TLB_INVALID;
-    e->addend = (uint64_t)(uintptr_t)host - page;
-    e->gpa = gpa;
-    note_large_page(h, va, t->page_size);
+    page |= (t->perms & RV_READ ? RV_TLB_READ : 0) | (t->perms & RV_WRITE ? RV_TLB_WRITE : 0);
+    rv_tlb_enter(h->tlb, page, tlb_gpa(t), host);
 }
 
 /* Translates an access that does not cross a page and enters it. */
@@ -159,7 +151,7 @@ static bool store_in_page(struct vcpu *v, uint64_t va, unsigned size, uint64_t v
  */
 static void *misaligned_host(const struct rv_hart *h, uint64_t va, enum rv_access access)
 {
-    const struct rv_tlb_entry *e = &h->tlb[h->view][va / RV_PAGE % RV_TLB_SIZE];
+    const struct rv_tlb_entry *e = &h->tlb->entry[rv_tlb_index(va)];
     uint64_t tag = access == RV_READ ? e->rtag : e->wtag;
     return tag == align_down(va, RV_PAGE) ? (void *)(uintptr_t)(va + e->addend) : NULL;
 }
@@ -347,11 +339,11 @@ bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *
 const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct rv_fault *fault)
 {
     struct rv_hart *h = hart_of(v);
-    struct rv_fetch_entry *e = &h->fetch[h->fetch_view][va / RV_PAGE % RV_FETCH_SIZE];
+    unsigned i = rv_fetch_index(va);
     uint64_t page = align_down(va, RV_PAGE);
-    if (e->tag == page) {
-        *gpa_page = e->gpa;
-        return addrspace_readable(v->mem, e->gpa, RV_PAGE);
+    if (h->fetch->page[i] == page) {
+        *gpa_page = align_down(h->fetch->gpa[i], RV_PAGE);
+        return addrspace_readable(v->mem, *gpa_page, RV_PAGE);
     }
     struct rv_translation t;
     fault->tval = va;
@@ -363,38 +355,38 @@ const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct
         fault->cause = RV_CAUSE_FETCH_ACCESS;
         return NULL;
     }
-    if (t.perms & RV_EXEC) {
-        *e = (struct rv_fetch_entry){.tag = page, .gpa = *gpa_page};
-        note_large_page(h, va, t.page_size);
-    }
+    if (t.perms & RV_EXEC)
+        rv_fetch_enter(h->fetch, page, tlb_gpa(&t));
     return bytes;
+}
+
+/* ---- saved state ---- */
+
+static const void *relink_ram(void *ctx, uint64_t gpa)
+{
+    return addrspace_ram(((const struct vcpu *)ctx)->mem, gpa, RV_PAGE);
+}
+
+static const void *relink_memory(void *ctx, uint64_t gpa)
+{
+    return addrspace_readable(((const struct vcpu *)ctx)->mem, gpa, RV_PAGE);
+}
+
+static int relink_tlb(void *ctx, struct rv_tlb *t)
+{
+    return rv_tlb_relink(t, relink_ram, ctx) ? 0 : -EINVAL;
+}
+
+static int relink_fetch(void *ctx, struct rv_fetch_tlb *t)
+{
+    return rv_fetch_relink(t, relink_memory, ctx) ? 0 : -EINVAL;
 }
 
 int rv_mem_relink(struct vcpu *v, struct error *err)
 {
     struct rv_hart *h = hart_of(v);
-    for (unsigned view = 0; view < RV_VIEWS; view++) {
-        for (unsigned i = 0; i < RV_TLB_SIZE; i++) {
-            struct rv_tlb_entry *e = &h->tlb[view][i];
-            uint64_t page = e->rtag != RV_TLB_INVALID ? e->rtag : e->wtag;
-            if (page == RV_TLB_INVALID)
-                continue;
-            char *host = addrspace_ram(v->mem, e->gpa, RV_PAGE);
-            bool tags = (e->rtag == page || e->rtag == RV_TLB_INVALID) &&
-                        (e->wtag == page || e->wtag == RV_TLB_INVALID);
-            if (!host || !tags || page % RV_PAGE || e->gpa % RV_PAGE ||
-                page / RV_PAGE % RV_TLB_SIZE != i)
-                return error_set(err, EINVAL, "saved hart %u has an impossible TLB entry",
-                                 v->index);
-            e->addend = (uint64_t)(uintptr_t)host - page;
-        }
-        for (unsigned i = 0; i < RV_FETCH_SIZE; i++) {
-            struct rv_fetch_entry *e = &h->fetch[view][i];
-            if (e->tag != RV_TLB_INVALID &&
-                (e->gpa % RV_PAGE || !addrspace_readable(v->mem, e->gpa, RV_PAGE)))
-                return error_set(err, EINVAL, "saved hart %u has an impossible TLB entry",
-                                 v->index);
-        }
-    }
+    rv_fetch_new_epochs(h);
+    if (rv_tlbs_each(h, relink_tlb, v) || rv_fetches_each(h, relink_fetch, v))
+        return error_set(err, EINVAL, "saved hart %u has an impossible TLB entry", v->index);
     return 0;
 }

@@ -17,15 +17,12 @@ static bool sys_may_fence(const struct rv_hart *h)
     return h->priv == RV_PRIV_M || (h->priv == RV_PRIV_S && !(h->mstatus & RV_MSTATUS_TVM));
 }
 
-static enum rv_sys_result sys_sfence(struct vcpu *v, struct rv_hart *h, uint64_t va, unsigned rs1)
+static enum rv_sys_result sys_sfence(struct rv_hart *h, uint64_t va, unsigned rs1, unsigned rs2)
 {
     if (!sys_may_fence(h))
         return RV_SYS_ILLEGAL;
-    if (rs1)
-        rv_tlb_flush_page(h, va);
-    else
-        rv_tlb_flush(h);
-    (void)v;
+    const struct rv_fence f = {.one_page = rs1, .one_space = rs2, .va = va, .asid = h->x[rs2]};
+    rv_tlb_fence(h, &f);
     h->pc += 4;
     return RV_SYS_JUMP;
 }
@@ -38,7 +35,8 @@ static enum rv_sys_result sys_wfi(const struct rv_hart *h)
     return rv_wfi_done(h) ? RV_SYS_NEXT : RV_SYS_WAIT;
 }
 
-enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, unsigned rs1)
+enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, unsigned rs1,
+                               unsigned rs2)
 {
     struct rv_hart *h = v->arch;
     switch (op) {
@@ -54,7 +52,7 @@ enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, 
         return sys_wfi(h);
     case RV_OP_SFENCE_VMA:
     case RV_OP_SINVAL_VMA:
-        return sys_sfence(v, h, rs1_value, rs1);
+        return sys_sfence(h, rs1_value, rs1, rs2);
     case RV_OP_SFENCE_W_INVAL:
     case RV_OP_SFENCE_INVAL_IR:
         return h->priv == RV_PRIV_U ? RV_SYS_ILLEGAL : RV_SYS_NEXT;

@@ -18,7 +18,8 @@ enum rv_sys_result {
 };
 
 /* op is one of the table's `system` operations; h->pc is the instruction's own. */
-enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, unsigned rs1);
+enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, unsigned rs1,
+                               unsigned rs2);
 
 /*
  * The Zicsr instructions; rd 0: none, rs1 is the register or the immediate. False: illegal.

@@ -257,7 +257,7 @@ void world_target(struct back_target *t)
         .fflags_offset = offsetof(struct world, fflags),
         .frm_offset = offsetof(struct world, frm),
         .helpers_offset = offsetof(struct world, helpers),
-        .tlb_offset = offsetof(struct world, tlb),
+        .mem_base_offset = offsetof(struct world, mem_base),
         .tlb_entries = WORLD_TLB,
         .jump_offset = offsetof(struct world, jump_pointer),
         .jump_entries = WORLD_JUMP,

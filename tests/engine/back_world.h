@@ -28,6 +28,7 @@ struct world {
     void **helpers;
     int exit;
     uint8_t fflags, frm;
+    const void *mem_base; /* tlb */
     struct {
         uint64_t rtag, wtag, addend, gpa;
     } tlb[WORLD_TLB];

@@ -16,7 +16,7 @@ static void architectural(struct state_table *t, struct state_field *fields)
     unsigned n = 0;
     for (const struct state_field *f = rv_hart_state.fields; f->name && n < MAX_FIELDS - 1; f++) {
         if (!strncmp(f->name, "tlb_", 4) || !strncmp(f->name, "fetch_", 6) ||
-            !strncmp(f->name, "large_", 6))
+            !strncmp(f->name, "context", 7))
             continue;
         fields[n] = *f;
         if (!strcmp(f->name, "x"))

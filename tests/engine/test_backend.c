@@ -158,6 +158,7 @@ static void world_settle(struct machine *m, struct world *w)
     w->stop_at_pointer = &w->stop_at;
     w->helpers = m->helpers;
     w->jump_pointer = w->jump;
+    w->mem_base = w->tlb;
     for (unsigned i = 0; i < WORLD_TLB; i++)
         w->tlb[i].rtag = w->tlb[i].wtag = UINT64_MAX;
 }

@@ -164,10 +164,10 @@ static void test_satp(void **state)
             assert_int_equal(written(r, 0x180, v), legal ? v : before);
         }
     }
-    /* A new space or mode drops translations. */
-    r->h.tlb[RV_VIEW_S][1].rtag = 0x1000;
+    /* A new space or mode drops translations that are not global. */
+    rv_tlb_enter(&r->h.tlb_s, 0x1000 | RV_TLB_READ, RIG_PA | RV_TLB_SHIFT(12), r->words);
     rig_csr_write(r, 0x180, UINT64_C(8) << 60 | 77);
-    assert_int_equal(r->h.tlb[RV_VIEW_S][1].rtag, RV_TLB_INVALID);
+    assert_int_equal(r->h.tlb_s.entry[1].rtag, RV_TLB_INVALID);
     /* TVM: not for S-mode. */
     r->h.priv = RV_PRIV_S;
     assert_true(can_read(r, 0x180));
@@ -362,9 +362,11 @@ static void test_effects(void **state)
     } flush[] = {
         {MSTATUS, BIT(19)}, {MENVCFG, BIT(62)}, {MENVCFG, BIT(61)}, {0x3b0, 5}, {0x3a0, 9}};
     for (unsigned i = 0; i < sizeof flush / sizeof *flush; i++) {
-        r->h.tlb[RV_VIEW_U][3].wtag = 0x3000;
+        struct rv_tlb *user = &r->h.contexts[r->h.context].user;
+        rv_tlb_enter(user, 0x3000 | RV_TLB_WRITE, RIG_PA | RV_TLB_SHIFT(12), r->words);
+        assert_int_equal(user->entry[3].wtag, 0x3000);
         rig_csr_write(r, flush[i].csr, flush[i].value);
-        assert_int_equal(r->h.tlb[RV_VIEW_U][3].wtag, RV_TLB_INVALID);
+        assert_int_equal(user->entry[3].wtag, RV_TLB_INVALID);
     }
     /* SUM and MPRV choose another view. */
     rig_csr_write(r, MSTATUS, BIT(17) | BIT(18) | BIT(11));

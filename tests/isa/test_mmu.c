@@ -429,36 +429,221 @@ static void test_swap_race(void **state)
     assert_int_equal(*pte, 0);
 }
 
-/* 10.2.1: one page's translations go, a superpage's from any address in it. */
-static void test_flush(void **state)
+/* ---- fences (10.2.1) ---- */
+
+enum { SPACE_A = 1, SPACE_B = 2 };
+
+static uint64_t satp_of(unsigned asid)
+{
+    return UINT64_C(8) << 60 | (uint64_t)asid << 44 | 0x80000;
+}
+
+static void use_space(struct rig *r, unsigned asid)
+{
+    rv_csr_poke(&r->h, 0x180, satp_of(asid));
+}
+
+static struct rv_context *space(struct rig *r)
+{
+    return &r->h.contexts[r->h.context];
+}
+
+#define SMALL RV_TLB_SHIFT(12)
+#define LARGE RV_TLB_SHIFT(21)
+
+static void enter(struct rig *r, struct rv_tlb *t, uint64_t va, uint64_t flags)
+{
+    rv_tlb_enter(t, va | RV_TLB_READ | RV_TLB_WRITE, RIG_PA | flags, r->words);
+}
+
+static bool in_tlb(const struct rv_tlb *t, uint64_t va)
+{
+    const struct rv_tlb_entry *e = &t->entry[rv_tlb_index(va)];
+    assert_int_equal(e->rtag, e->wtag);
+    assert_int_equal(e->rtag == va, (t->page[rv_tlb_index(va)] & ~UINT64_C(3)) == va);
+    return e->rtag == va;
+}
+
+static bool in_fetch(const struct rv_fetch_tlb *t, uint64_t va)
+{
+    return t->entry[rv_fetch_index(va)].tag == va;
+}
+
+static void fence(struct rig *r, const uint64_t *va, const uint64_t *asid)
+{
+    rv_tlb_fence(&r->h, &(struct rv_fence){.one_page = va,
+                                           .one_space = asid,
+                                           .va = va ? *va : 0,
+                                           .asid = asid ? *asid : 0});
+}
+
+/* The same page in two spaces, and global and other pages of S. */
+static void fill_spaces(struct rig *r)
+{
+    rv_tlb_flush(&r->h);
+    for (unsigned asid = SPACE_A; asid <= SPACE_B; asid++) {
+        use_space(r, asid);
+        enter(r, &space(r)->user, 0x5000, SMALL);
+        enter(r, &space(r)->user_by_s, 0x5000, SMALL);
+        enter(r, &space(r)->user_by_s, 0x8000, SMALL | RV_TLB_GLOBAL);
+        rv_fetch_enter(&space(r)->fetch, 0x5000, RIG_PA | SMALL);
+    }
+    enter(r, &r->h.tlb_s, 0x6000, SMALL);
+    enter(r, &r->h.tlb_s, 0x8000, SMALL | RV_TLB_GLOBAL);
+    rv_fetch_enter(&r->h.fetch_s, 0x9000, RIG_PA | SMALL | RV_TLB_GLOBAL);
+    enter(r, &r->h.tlb_m, 0x5000, SMALL);
+}
+
+static void expect_space(struct rig *r, unsigned asid, bool local, bool global)
+{
+    use_space(r, asid);
+    assert_int_equal(in_tlb(&space(r)->user, 0x5000), local);
+    assert_int_equal(in_tlb(&space(r)->user_by_s, 0x5000), local);
+    assert_int_equal(in_tlb(&space(r)->user_by_s, 0x8000), global);
+    assert_int_equal(in_fetch(&space(r)->fetch, 0x5000), local);
+}
+
+static void expect_shared(struct rig *r, bool local, bool global)
+{
+    assert_int_equal(in_tlb(&r->h.tlb_s, 0x6000), local);
+    assert_int_equal(in_tlb(&r->h.tlb_s, 0x8000), global);
+    assert_true(in_tlb(&r->h.tlb_m, 0x5000));
+}
+
+static void test_spaces(void **state)
 {
     struct rig *r = *state;
-    struct rv_tlb_entry *a = &r->h.tlb[RV_VIEW_S][5], *b = &r->h.tlb[RV_VIEW_U][6];
-    struct rv_fetch_entry *f = &r->h.fetch[RV_VIEW_S][5];
-    for (unsigned large = 0; large < 2; large++) {
-        a->rtag = a->wtag = f->tag = 0x5000;
-        b->rtag = 0x6000;
-        r->h.large_lo = large ? 0 : UINT64_MAX;
-        r->h.large_hi = large ? 0x1fffff : 0;
-        rv_tlb_flush_page(&r->h, 0x7123);
-        assert_int_equal(a->rtag == 0x5000, !large);
-        rv_tlb_flush_page(&r->h, 0x5fff);
-        assert_true(a->rtag == RV_TLB_INVALID && a->wtag == RV_TLB_INVALID);
-        assert_true(f->tag == RV_TLB_INVALID);
-        assert_int_equal(b->rtag == 0x6000, !large);
-        rv_tlb_flush(&r->h);
-        assert_true(b->rtag == RV_TLB_INVALID);
+    fill_spaces(r);
+    expect_shared(r, true, true);
+    /* The spaces keep theirs, S keeps what is global. */
+    expect_space(r, SPACE_A, true, true);
+    expect_shared(r, false, true);
+    expect_space(r, SPACE_B, true, true);
+    /* Other tables with the same identifier are another space. */
+    rv_csr_poke(&r->h, 0x180, satp_of(SPACE_A) + 1);
+    assert_false(in_tlb(&space(r)->user, 0x5000));
+    /* A space that was not used for long is forgotten, one that was is not. */
+    for (unsigned asid = 10; asid < 10 + RV_CONTEXTS; asid++) {
+        use_space(r, SPACE_B);
+        use_space(r, asid);
     }
+    expect_space(r, SPACE_B, true, true);
+    expect_space(r, SPACE_A, false, false);
+}
+
+static void test_fences(void **state)
+{
+    struct rig *r = *state;
+    static const uint64_t page = 0x5123, global = 0x8fff, other = 0x7000;
+    static const uint64_t a = SPACE_A, b = SPACE_B, none = 77;
+    static const struct {
+        const uint64_t *va, *asid;
+        bool a, a_global, b, b_global, s, s_global;
+    } c[] = {
+        {NULL, NULL, 0, 0, 0, 0, 0, 0},    {&page, NULL, 0, 1, 0, 1, 1, 1},
+        {NULL, &a, 0, 1, 1, 1, 1, 1},      {NULL, &b, 1, 1, 0, 1, 0, 1},
+        {&page, &a, 0, 1, 1, 1, 1, 1},     {&page, &b, 1, 1, 0, 1, 1, 1},
+        {&global, NULL, 1, 0, 1, 0, 1, 0}, {&global, &a, 1, 1, 1, 1, 1, 1},
+        {&other, NULL, 1, 1, 1, 1, 1, 1},  {&other, &b, 1, 1, 1, 1, 1, 1},
+        {NULL, &none, 1, 1, 1, 1, 1, 1},
+    };
+    for (unsigned i = 0; i < sizeof c / sizeof *c; i++) {
+        fill_spaces(r);
+        fence(r, c[i].va, c[i].asid);
+        expect_shared(r, c[i].s, c[i].s_global);
+        expect_space(r, SPACE_B, c[i].b, c[i].b_global);
+        expect_space(r, SPACE_A, c[i].a, c[i].a_global);
+    }
+}
+
+/* A superpage goes with any address in it, and nothing but it. */
+static void test_fence_superpage(void **state)
+{
+    struct rig *r = *state;
+    struct rv_tlb *t = &r->h.tlb_s;
+    const uint64_t in = 0x3ff000, out = 0x400000, g = SPACE_A;
+    use_space(r, SPACE_A);
+    for (unsigned i = 0; i < 3; i++) {
+        uint64_t flags = i == 2 ? RV_TLB_GLOBAL : 0;
+        enter(r, t, 0x201000, LARGE | flags);
+        enter(r, t, 0x205000, LARGE | flags);
+        enter(r, t, 0x406000, LARGE | flags);
+        enter(r, t, 0x007000, SMALL | flags);
+        rv_fetch_enter(&r->h.fetch_s, 0x209000, RIG_PA | LARGE | flags);
+        rv_fetch_enter(&r->h.fetch_s, 0x40a000, RIG_PA | LARGE | flags);
+        fence(r, &in, i ? &g : NULL);
+        assert_int_equal(in_tlb(t, 0x201000), i == 2);
+        assert_int_equal(in_tlb(t, 0x205000), i == 2);
+        assert_int_equal(in_fetch(&r->h.fetch_s, 0x209000), i == 2);
+        assert_true(in_tlb(t, 0x406000) && in_tlb(t, 0x007000));
+        assert_true(in_fetch(&r->h.fetch_s, 0x40a000));
+    }
+    fence(r, &out, NULL);
+    assert_false(in_tlb(t, 0x406000) || in_fetch(&r->h.fetch_s, 0x40a000));
+    assert_true(in_tlb(t, 0x007000) && in_tlb(t, 0x201000));
+}
+
+/* The epoch of fetches changes when what was entered in it may have been dropped, and only then. */
+static void test_fetch_epoch(void **state)
+{
+    struct rig *r = *state;
+    const uint64_t page = 0x5000, replaced = 0x6000, other = 0x7000, a = SPACE_A, b = SPACE_B;
+    use_space(r, SPACE_A);
+    r->h.priv = RV_PRIV_U;
+    rv_hart_view_changed(&r->h);
+    rv_fetch_enter(r->h.fetch, page, RIG_PA | SMALL);
+    rv_fetch_enter(r->h.fetch, replaced, RIG_PA | SMALL);
+    rv_fetch_enter(r->h.fetch, replaced + RV_FETCH_SIZE * RV_PAGE, RIG_PA | SMALL);
+    uint64_t epoch = r->h.fetch->epoch;
+    fence(r, &other, NULL);
+    fence(r, NULL, &b);
+    assert_int_equal(r->h.fetch->epoch, epoch);
+    fence(r, &replaced, NULL);
+    assert_int_not_equal(r->h.fetch->epoch, epoch);
+    epoch = r->h.fetch->epoch;
+    /* What stayed counts as entered again, what had been replaced does not. */
+    fence(r, &replaced, NULL);
+    assert_int_equal(r->h.fetch->epoch, epoch);
+    fence(r, &page, &a);
+    assert_int_not_equal(r->h.fetch->epoch, epoch);
+    epoch = r->h.fetch->epoch;
+    /* Each space has its own. */
+    use_space(r, SPACE_B);
+    uint64_t epoch_b = r->h.fetch->epoch;
+    assert_int_not_equal(epoch_b, epoch);
+    use_space(r, SPACE_A);
+    assert_int_equal(r->h.fetch->epoch, epoch);
+    rv_tlb_flush(&r->h);
+    assert_int_not_equal(r->h.fetch->epoch, epoch);
+    use_space(r, SPACE_B);
+    assert_int_equal(r->h.fetch->epoch, epoch_b);
+}
+
+/* A leaf is global, or all below an entry that is (10.3.1). */
+static void test_global(void **state)
+{
+    struct rig *r = *state;
+    struct rv_translation t;
+    enum rv_cause cause;
+    set_mode(r, 8);
+    uint64_t *pte = map(r, 0x7000, 0, LEAF(0x3000, V | R | W | A | D));
+    assert_true(try_access(r, RV_VIEW_S, 0x7000, RV_READ, &t, &cause));
+    assert_false(t.global);
+    *pte |= 1u << 5;
+    assert_true(try_access(r, RV_VIEW_S, 0x7000, RV_READ, &t, &cause));
+    assert_true(t.global);
 }
 
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_canonical),     T(test_leaf_levels),  T(test_malformed),      T(test_permissions),
-        T(test_views),         T(test_untranslated), T(test_accessed_dirty), T(test_bus_errors),
-        T(test_pmp_on_tables), T(test_napot),        T(test_pbmt),           T(test_swap_race),
-        T(test_flush),
+        T(test_canonical),      T(test_leaf_levels), T(test_malformed),
+        T(test_permissions),    T(test_views),       T(test_untranslated),
+        T(test_accessed_dirty), T(test_bus_errors),  T(test_pmp_on_tables),
+        T(test_napot),          T(test_pbmt),        T(test_swap_race),
+        T(test_spaces),         T(test_fences),      T(test_fence_superpage),
+        T(test_fetch_epoch),    T(test_global),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -240,8 +240,8 @@ static void test_saved(void **state)
         r->h.x[i] = i * 0x123456789abcdef, r->h.f[i] = ~r->h.x[i];
     rig_csr_write(r, 0x300, BIT(MPRV) | BIT(MPP) | BIT(18));
     rig_csr_write(r, 0x180, UINT64_C(10) << 60 | 5);
-    r->h.tlb[RV_VIEW_S][3].rtag = 0x3000;
-    r->h.tlb[RV_VIEW_S][3].gpa = 0x80000000;
+    rv_tlb_enter(&r->h.tlb_s, 0x3000 | RV_TLB_READ, 0x80000000 | RV_TLB_SHIFT(12), r->words);
+    rv_fetch_enter(&r->h.contexts[r->h.context].fetch, 0x3000, 0x80000000 | RV_TLB_SHIFT(12));
     assert_int_equal(reload(r, &err), 0);
 
     r->h.priv = 2;
@@ -253,6 +253,7 @@ static void test_saved(void **state)
     rv_hart_view_changed(&r->h);
     for (unsigned mode = 1; mode < 16; mode++) {
         r->h.satp = (uint64_t)mode << 60;
+        rv_context_select(&r->h);
         assert_int_equal(reload(r, &err) == 0, mode >= 8 && mode <= 10);
     }
 }

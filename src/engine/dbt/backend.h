@@ -5,6 +5,8 @@
  * Contract of generated code (x86-64):
  *
  *   rbp  the guest state (struct rv_hart *): slots' homes are at back_target.slot_offset
+ *   r14  what guest memory is reached by (back_target.mem_base_offset); loaded when translated code
+ *        is entered, and again after each slow path
  *   r15  the instruction count
  *   rsp  aligned to 16; BACK_FRAME bytes from it on are the region's spill area
  *   MXCSR  all masked; rounds as the guest's frm says; its flags are not yet in the guest's fflags
@@ -83,8 +85,11 @@ struct back_target {
     int32_t stop_at_pointer_offset;    /* of a pointer to the 64-bit stop_at */
     int32_t fflags_offset, frm_offset; /* bytes */
     int32_t helpers_offset;            /* of a pointer to an array of pointers */
-    /* Of the TLB of the region's view: entries of 32 bytes: rtag, wtag, addend (rv_tlb_entry). */
-    int32_t tlb_offset;
+    /*
+     * Of the word that r14 is loaded from: the address of the TLB of the region's view, entries of
+     * 32 bytes: rtag, wtag, addend (rv_tlb_entry).
+     */
+    int32_t mem_base_offset;
     uint32_t tlb_entries; /* a power of two */
     /*
      * Of a pointer to the jump cache: jump_entries (a power of two) of {uint64_t pc; void *code},

@@ -83,8 +83,6 @@ void compiler_run(struct compiler *c, struct compile_job *job)
     job->text = NULL;
     FILE *dump = job->dump ? open_memstream(&job->text, &length) : NULL;
     uint64_t start = compile_now();
-    c->target.tlb_offset = (int32_t)(offsetof(struct rv_hart, tlb) +
-                                     job->view * sizeof(((struct rv_hart *)0)->tlb[0]));
     job->ok = front_build(c->ir, &in, &job->info) && !ir_optimize(c->ir, NULL, false, NULL) &&
               ir_live_build(c->live, c->ir) &&
               back_compile(c->back, &c->target, c->ir, c->live, &job->code, dump);

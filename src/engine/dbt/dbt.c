@@ -9,10 +9,11 @@
  * exact:
  *
  *  1. The translation of the page that a region lies in was checked when it was entered from the
- *     interpreter or put into the jump cache. Whatever drops translations (tlb_epoch) or makes code
- *     stale (code_epoch) happens outside regions, and empties the jump caches before the next one
- *     is entered. Links stay: they do not leave the page.
- *  2. The view of memory changes only outside regions. There is a jump cache for each view.
+ *     interpreter or put into the jump cache. Whatever drops translations (rv_fetch_tlb.epoch) or
+ *     makes code stale (code_epoch) happens outside regions, and empties the jump caches before the
+ *     next one is entered. Links stay: they do not leave the page.
+ *  2. The view of memory and the context change only outside regions. There is a jump cache for
+ *     each view, for U in each context.
  *  3. A region that uses floating point leaves at its entry unless mstatus.FS is dirty and frm one
  *     of the host's rounding modes. The engine makes FS dirty then, if it is on.
  *  4. When a page's bytes change its regions are freed. Nothing refers to them any more: links come
@@ -73,7 +74,7 @@ static void dbt_settle(struct dbt *d, struct rv_hart *h)
     if (d->seen_code_epoch != h->code_epoch)
         jump_caches_clear(&d->regions);
     d->seen_code_epoch = h->code_epoch;
-    d->jump = jump_cache_at(&d->regions, h->view, h->tlb_epoch);
+    d->jump = jump_cache_at(&d->regions, h->view, h->context, h->fetch->epoch);
     h->engine[DBT_WORD_FP_BAD] = h->frm > FP_RUP;
     h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
 }
@@ -219,7 +220,7 @@ static bool region_fits(const struct region *r, struct rv_hart *h)
 /* The decoded page that h->pc is on, if its translation is at hand. */
 static struct code_page *dbt_page(const struct rv_hart *h)
 {
-    const struct rv_fetch_entry *e = &h->fetch[h->fetch_view][h->pc / RV_PAGE % RV_FETCH_SIZE];
+    const struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(h->pc)];
     return e->tag == align_down(h->pc, RV_PAGE) ? e->code : NULL;
 }
 
@@ -285,7 +286,7 @@ static bool dbt_system(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
     struct rv_hart *h = v->arch;
     if (in->op == RV_OP_WFI)
         return false;
-    switch (rv_sys_exec(v, in->op, h->x[in->rs1], in->rs1)) {
+    switch (rv_sys_exec(v, in->op, h->x[in->rs1], in->rs1, in->rs2)) {
     case RV_SYS_NEXT:
         h->pc += in->len;
         h->icount++;
@@ -452,6 +453,7 @@ static void dbt_target(struct dbt *d)
     t->jump_entries = JUMP_CACHE;
     memset(t->slot_type, IR_I64, FRONT_SLOTS);
     memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
+    t->mem_base_offset = (int32_t)offsetof(struct rv_hart, mem_base);
     t->tlb_entries = RV_TLB_SIZE;
     host_features_probe(&t->features);
 }

@@ -151,10 +151,10 @@ static void emit_needs(const void *ctx, ir_ref ref, struct ra_needs *needs)
 static bool emit_allocate(struct emit *e)
 {
     struct ra_host host = {
-        .order = {RCX, RDX, RSI, RDI, RBX, R8, R9, R10, R11, R12, R13, R14},
-        .order_count = 12,
-        .temp_order = {RDX, RCX, RSI, RDI, RBX, R8, R9, R10, R11, R12, R13, R14},
-        .temp_count = 12,
+        .order = {RCX, RDX, RSI, RDI, RBX, R8, R9, R10, R11, R12, R13},
+        .order_count = 11,
+        .temp_order = {RDX, RCX, RSI, RDI, RBX, R8, R9, R10, R11, R12, R13},
+        .temp_count = 11,
         .frame_first = 1,
         .frame_count = EMIT_FRAME_SLOTS - 1,
         .needs = emit_needs,

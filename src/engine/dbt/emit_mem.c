@@ -1,5 +1,5 @@
 /*
- * Guest memory through the TLB in the guest state. Index: bits 12 and up of the address; the tag is
+ * Guest memory through the TLB that r14 points to. Index: bits 12 and up of the address; the tag is
  * compared with the address whose low bits of the page offset are cleared except those that have to
  * be zero by alignment: a misaligned access misses.
  */
@@ -15,9 +15,9 @@ struct emit_access {
     enum asm_reg temp; /* free for the value */
 };
 
-static struct asm_mem emit_tlb_mem(const struct emit *e, unsigned field)
+static struct asm_mem emit_tlb_mem(unsigned field)
 {
-    return asm_mem_index(RBP, EMIT_SCRATCH, 0, e->t->tlb_offset + (int32_t)field);
+    return asm_mem_index(EMIT_MEM_BASE, EMIT_SCRATCH, 0, (int32_t)field);
 }
 
 /* d = base + disp, of that size. */
@@ -53,9 +53,9 @@ static struct emit_access emit_tlb(struct emit *e, ir_ref ref, unsigned tag)
     asm_ri(&e->a, ASM_AND, 4, EMIT_SCRATCH, (int32_t)((e->t->tlb_entries - 1) << TLB_ENTRY_SHIFT));
     emit_address(e, 8, temp, base, disp);
     asm_ri(&e->a, ASM_AND, 8, temp, (int32_t)(0xfffff000u | (size - 1)));
-    asm_rm(&e->a, ASM_CMP, 8, temp, emit_tlb_mem(e, tag));
+    asm_rm(&e->a, ASM_CMP, 8, temp, emit_tlb_mem(tag));
     asm_jcc(&e->a, CC_NE, &slow->label);
-    asm_rm(&e->a, ASM_MOV, 8, EMIT_SCRATCH, emit_tlb_mem(e, TLB_ADDEND));
+    asm_rm(&e->a, ASM_MOV, 8, EMIT_SCRATCH, emit_tlb_mem(TLB_ADDEND));
     struct emit_access access = {asm_mem(EMIT_SCRATCH, disp), temp};
     if (ra_is_gpr(l)) {
         access.at = asm_mem_index((enum asm_reg)l, EMIT_SCRATCH, 0, disp);

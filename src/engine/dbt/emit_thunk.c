@@ -40,6 +40,7 @@ static void thunk_enter(struct asm_buf *a, const struct back_target *t, struct a
     asm_ri(a, ASM_SUB, 8, RSP, THUNK_FRAME);
     asm_rr(a, ASM_MOV, 8, RBP, RDI);
     asm_rm(a, ASM_MOV, 8, R15, asm_mem(RBP, t->icount_offset));
+    asm_rm(a, ASM_MOV, 8, EMIT_MEM_BASE, asm_mem(RBP, t->mem_base_offset));
     asm_rm(a, ASM_MOVZX8, 4, RAX, asm_mem(RBP, t->frm_offset));
     asm_ri(a, ASM_AND, 4, RAX, 7);
     asm_lea(a, 8, RCX, asm_mem_label(data));
@@ -102,6 +103,7 @@ static void thunk_slow(struct asm_buf *a, const struct back_target *t, struct as
     asm_rr(a, ASM_TEST, 4, RAX, RAX);
     asm_jcc(a, CC_NE, &out);
     thunk_move_registers(a, false);
+    asm_rm(a, ASM_MOV, 8, EMIT_MEM_BASE, asm_mem(RBP, t->mem_base_offset));
     asm_ri(a, ASM_ADD, 8, RSP, SLOW_FRAME);
     asm_none(a, ASM_RET);
     asm_bind(a, &out);

@@ -27,9 +27,10 @@ void jump_caches_clear(struct regions *rs)
         jump_cache_clear(&rs->jump[i]);
 }
 
-struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, uint64_t epoch)
+struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, unsigned context,
+                                 uint64_t epoch)
 {
-    struct jump_cache *j = &rs->jump[view];
+    struct jump_cache *j = &rs->jump[view == RV_VIEW_U ? RV_VIEWS + context : view];
     if (j->epoch != epoch)
         jump_cache_clear(j);
     j->epoch = epoch;
@@ -171,7 +172,6 @@ int regions_init(struct regions *rs, const struct back_target *t, struct error *
     }
     if (!ok)
         return error_set(err, ENOMEM, "out of memory for translated code");
-    jump_caches_clear(rs);
     return 0;
 }
 

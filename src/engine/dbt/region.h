@@ -58,7 +58,7 @@ struct regions {
     struct region_link *link;
     uint32_t link_count;
     uint32_t hash[REGION_HASH]; /* index + 1 */
-    struct jump_cache jump[RV_VIEWS];
+    struct jump_cache jump[RV_VIEWS + RV_CONTEXTS]; /* of views; of U in each context */
     bool full;
 };
 
@@ -87,7 +87,8 @@ static inline const void *region_code(const struct regions *rs, const struct reg
 /* The exit `link` was taken: from now on it goes to `to`. */
 void region_link_to(struct regions *rs, uint32_t link, const struct region *to);
 
-/* The cache of a view, emptied if it was filled in another epoch. */
-struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, uint64_t epoch);
+/* The cache of a view, for U also of the context, emptied if it was filled in another epoch. */
+struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, unsigned context,
+                                 uint64_t epoch);
 void jump_cache_put(struct regions *rs, struct jump_cache *j, const struct region *r);
 void jump_caches_clear(struct regions *rs);

@@ -119,13 +119,6 @@ static bool interp_second_half(struct rv_hart *h, const struct code_page *p, uin
     return rv_translate(h, h->fetch_view, pc + 2, 2, RV_EXEC, &t, &fault->cause);
 }
 
-static void forget_fetched(struct rv_hart *h)
-{
-    for (unsigned view = 0; view < RV_VIEWS; view++)
-        for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
-            h->fetch[view][i].code = NULL;
-}
-
 /* The code page that holds pc, entered into the hart's fetch TLB; NULL with *fault. */
 static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transient,
                                       struct rv_fault *fault)
@@ -139,8 +132,8 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
     bool restarted;
     struct code_page *p = code_cache_get(it->code, gpa, bytes, h->code_epoch, &restarted);
     if (restarted)
-        forget_fetched(h);
-    struct rv_fetch_entry *e = &h->fetch[h->fetch_view][pc / RV_PAGE % RV_FETCH_SIZE];
+        rv_fetch_forget(h);
+    struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(pc)];
     *transient = e->tag != align_down(pc, RV_PAGE);
     if (!*transient)
         e->code = p;
@@ -318,7 +311,7 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
 /* Reads into `value`; the slow path goes to `fault`. */
 #define LOAD(name)                                                          \
     uint64_t va = X(ip->b) + IMM;                                           \
-    const struct rv_tlb_entry *e = &tlb[va / RV_PAGE % RV_TLB_SIZE];        \
+    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                  \
     MEM_##name value;                                                       \
     if (HIT(e->rtag, va, MEM_##name)) {                                     \
         value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
@@ -333,7 +326,7 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
 
 #define STORE(name, data)                                                                \
     uint64_t va = X(ip->b) + IMM;                                                        \
-    const struct rv_tlb_entry *e = &tlb[va / RV_PAGE % RV_TLB_SIZE];                     \
+    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                               \
     if (HIT(e->wtag, va, MEM_##name)) {                                                  \
         __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
     } else {                                                                             \
@@ -414,7 +407,7 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
 
 #define OP_amo(ID, name, sem, len)                                                   \
     uint64_t va = X(ip->b);                                                          \
-    const struct rv_tlb_entry *e = &tlb[va / RV_PAGE % RV_TLB_SIZE];                 \
+    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                           \
     void *mem = HOST(e, va, void);                                                   \
     if (!HIT(e->wtag | e->rtag, va, amo_type_##name)) {                              \
         SYNC();                                                                      \
@@ -472,10 +465,10 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     }                                                       \
     GOTO_NEXT(len);
 
-#define OP_system(ID, name, sem, len)                  \
-    SYNC();                                            \
-    sys = rv_sys_exec(v, RV_OP_##ID, X(ip->b), ip->b); \
-    next_pc = PC + (len);                              \
+#define OP_system(ID, name, sem, len)                                     \
+    SYNC();                                                               \
+    sys = rv_sys_exec(v, RV_OP_##ID, X(ip->b), ip->b, (unsigned)ip->imm); \
+    next_pc = PC + (len);                                                 \
     goto system;
 
 static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
@@ -528,14 +521,14 @@ resume:
             pc = h->pc;
         }
     }
-    tlb = h->tlb[h->view];
+    tlb = h->tlb->entry;
 
     /* pc is where to go on, on whatever page. */
 jump:
     if (unlikely(icount >= atomic_load_explicit(&v->stop_at, memory_order_relaxed)))
         goto stop;
 enter : {
-    const struct rv_fetch_entry *e = &h->fetch[h->fetch_view][pc / RV_PAGE % RV_FETCH_SIZE];
+    const struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(pc)];
     page = e->code;
     if (unlikely(e->tag != align_down(pc, RV_PAGE) || !page)) {
         page = interp_enter(v, pc, &transient, &fault);
@@ -761,7 +754,7 @@ void interp_forget(struct vcpu *v)
 {
     struct interp *it = v->engine_data;
     code_cache_reset(it->code);
-    forget_fetched(v->arch);
+    rv_fetch_forget(v->arch);
 }
 
 static void interp_detach(struct vcpu *v)

@@ -310,7 +310,7 @@ static void satp_write(struct rv_hart *h, unsigned number, uint64_t v)
     if (v == h->satp)
         return;
     h->satp = v;
-    rv_tlb_flush(h);
+    rv_context_select(h);
 }
 
 static uint64_t misa_read(struct rv_hart *h, unsigned number)

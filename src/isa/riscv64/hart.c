@@ -8,46 +8,6 @@
 
 /* ---- declared state ---- */
 
-static const struct state_field tlb_entry_fields[] = {
-    STATE_FIELD(struct rv_tlb_entry, rtag),
-    STATE_FIELD(struct rv_tlb_entry, wtag),
-    STATE_FIELD(struct rv_tlb_entry, gpa),
-    STATE_END,
-};
-
-static const struct state_table tlb_entry_state = {
-    .name = "tlb",
-    .version = 1,
-    .size = sizeof(struct rv_tlb_entry),
-    .fields = tlb_entry_fields,
-};
-
-static const struct state_field fetch_entry_fields[] = {
-    STATE_FIELD(struct rv_fetch_entry, tag),
-    STATE_FIELD(struct rv_fetch_entry, gpa),
-    STATE_END,
-};
-
-static const struct state_table fetch_entry_state = {
-    .name = "fetch",
-    .version = 1,
-    .size = sizeof(struct rv_fetch_entry),
-    .fields = fetch_entry_fields,
-};
-
-#define TLB_ROW(view)                                                          \
-    {                                                                          \
-        .name = "tlb_" #view, .offset = offsetof(struct rv_hart, tlb[view]),   \
-        .size = sizeof(struct rv_tlb_entry), .count = RV_TLB_SIZE, .since = 1, \
-        .sub = &tlb_entry_state                                                \
-    }
-#define FETCH_ROW(view)                                                            \
-    {                                                                              \
-        .name = "fetch_" #view, .offset = offsetof(struct rv_hart, fetch[view]),   \
-        .size = sizeof(struct rv_fetch_entry), .count = RV_FETCH_SIZE, .since = 1, \
-        .sub = &fetch_entry_state                                                  \
-    }
-
 static const struct state_field hart_fields[] = {
     /* x[32] is nobody's value. */
     {.name = "x", .offset = offsetof(struct rv_hart, x), .size = 8, .count = 32, .since = 1},
@@ -86,16 +46,12 @@ static const struct state_field hart_fields[] = {
     STATE_FIELD(struct rv_hart, minstret_offset),
     STATE_ARRAY(struct rv_hart, pmpaddr),
     STATE_ARRAY(struct rv_hart, pmpcfg),
-    STATE_FIELD(struct rv_hart, large_lo),
-    STATE_FIELD(struct rv_hart, large_hi),
-    TLB_ROW(RV_VIEW_U),
-    TLB_ROW(RV_VIEW_S),
-    TLB_ROW(RV_VIEW_S_SUM),
-    TLB_ROW(RV_VIEW_M),
-    FETCH_ROW(RV_VIEW_U),
-    FETCH_ROW(RV_VIEW_S),
-    FETCH_ROW(RV_VIEW_S_SUM),
-    FETCH_ROW(RV_VIEW_M),
+    STATE_FIELD(struct rv_hart, context_clock),
+    STATE_STRUCT(struct rv_hart, tlb_s, &rv_tlb_state),
+    STATE_STRUCT(struct rv_hart, tlb_m, &rv_tlb_state),
+    STATE_STRUCT(struct rv_hart, fetch_s, &rv_fetch_state),
+    STATE_STRUCT(struct rv_hart, fetch_m, &rv_fetch_state),
+    STATE_STRUCTS(struct rv_hart, contexts, &rv_context_state),
     STATE_END,
 };
 
@@ -121,18 +77,16 @@ static int hart_post_load(void *obj, struct error *err)
     h->fflags &= 31;
     h->frm &= 7;
     h->pc &= ~UINT64_C(1);
-    for (unsigned v = 0; v < RV_VIEWS; v++)
-        for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
-            h->fetch[v][i].code = NULL;
     h->code_epoch++;
     rv_pmp_changed(h);
+    rv_context_loaded(h);
     rv_hart_view_changed(h);
     return 0;
 }
 
 const struct state_table rv_hart_state = {
     .name = "riscv64-hart",
-    .version = 1,
+    .version = 2,
     .size = sizeof(struct rv_hart),
     .fields = hart_fields,
     .post_load = hart_post_load,
@@ -140,30 +94,21 @@ const struct state_table rv_hart_state = {
 
 /* ---- reset and computed registers ---- */
 
+/* Everything from x to the end that is not fixed, counted on or the engine's becomes 0. */
 void rv_hart_reset(struct rv_hart *h, uint64_t pc)
 {
-    uint64_t icount = h->icount, epoch = h->code_epoch, tlb_epoch = h->tlb_epoch, engine[16];
-    memcpy(engine, h->engine, sizeof engine);
-    struct rv_hart fixed = {
-        .hartid = h->hartid,
-        .exts = h->exts,
-        .misa = h->misa,
-        .satp_max = h->satp_max,
-        .sbi = h->sbi,
-        .env = h->env,
-        .irq_lines = h->irq_lines,
-    };
-    *h = fixed;
-    h->pc = pc;
+    uint64_t icount = h->icount, misa = h->misa;
+    memset(h, 0, offsetof(struct rv_hart, code_epoch));
     h->icount = icount;
-    h->code_epoch = epoch + 1;
-    h->tlb_epoch = tlb_epoch;
-    memcpy(h->engine, engine, sizeof engine);
+    h->misa = misa;
+    h->pc = pc;
+    h->code_epoch++;
     h->priv = RV_PRIV_M;
     h->reserve_gpa = RV_TLB_INVALID;
     h->stimecmp = UINT64_MAX;
     h->menvcfg = RV_ENVCFG_ADUE;
-    rv_tlb_flush(h);
+    h->context_clock = 0;
+    rv_tlbs_init(h);
     rv_hart_view_changed(h);
 }
 
@@ -207,6 +152,20 @@ bool rv_wfi_done(const struct rv_hart *h)
     return rv_mip(h) & h->mie;
 }
 
+static void hart_choose_tlbs(struct rv_hart *h)
+{
+    struct rv_context *c = &h->contexts[h->context];
+    struct rv_tlb *const tlb[] = {[RV_VIEW_U] = &c->user,
+                                  [RV_VIEW_S] = &h->tlb_s,
+                                  [RV_VIEW_S_SUM] = &c->user_by_s,
+                                  [RV_VIEW_M] = &h->tlb_m};
+    h->tlb = tlb[h->view];
+    h->mem_base = (uint64_t)(uintptr_t)h->tlb;
+    h->fetch = h->fetch_view == RV_VIEW_U   ? &c->fetch
+               : h->fetch_view == RV_VIEW_S ? &h->fetch_s
+                                            : &h->fetch_m;
+}
+
 void rv_hart_view_changed(struct rv_hart *h)
 {
     unsigned priv = h->priv;
@@ -219,6 +178,7 @@ void rv_hart_view_changed(struct rv_hart *h)
         h->view = h->mstatus & RV_MSTATUS_SUM ? RV_VIEW_S_SUM : RV_VIEW_S;
     else
         h->view = RV_VIEW_U;
+    hart_choose_tlbs(h);
 }
 
 static void trap_enter_s(struct rv_hart *h, uint64_t cause, uint64_t tval)
@@ -307,40 +267,8 @@ bool rv_sret(struct rv_hart *h)
     return true;
 }
 
-/* ---- translations ---- */
-
-void rv_tlb_flush(struct rv_hart *h)
-{
-    h->tlb_epoch++;
-    for (unsigned v = 0; v < RV_VIEWS; v++) {
-        for (unsigned i = 0; i < RV_TLB_SIZE; i++)
-            h->tlb[v][i] = (struct rv_tlb_entry){RV_TLB_INVALID, RV_TLB_INVALID, 0, 0};
-        for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
-            h->fetch[v][i] = (struct rv_fetch_entry){RV_TLB_INVALID, 0, NULL};
-    }
-    h->large_lo = UINT64_MAX;
-    h->large_hi = 0;
-}
-
-void rv_tlb_flush_page(struct rv_hart *h, uint64_t va)
-{
-    if (va >= h->large_lo && va <= h->large_hi) {
-        rv_tlb_flush(h);
-        return;
-    }
-    h->tlb_epoch++;
-    for (unsigned v = 0; v < RV_VIEWS; v++) {
-        h->tlb[v][va / RV_PAGE % RV_TLB_SIZE] =
-            (struct rv_tlb_entry){RV_TLB_INVALID, RV_TLB_INVALID, 0, 0};
-        h->fetch[v][va / RV_PAGE % RV_FETCH_SIZE] =
-            (struct rv_fetch_entry){RV_TLB_INVALID, 0, NULL};
-    }
-}
-
 void rv_fence_i(struct rv_hart *h)
 {
     h->code_epoch++;
-    for (unsigned v = 0; v < RV_VIEWS; v++)
-        for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
-            h->fetch[v][i].code = NULL;
+    rv_fetch_forget(h);
 }

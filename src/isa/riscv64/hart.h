@@ -6,9 +6,12 @@
  * Privileged Architecture" (20240411) unless volume I is named.
  *
  * A hart belongs to one thread; the only thing that others touch is *irq_lines. The struct is
- * embedded in or owned by whoever made it and owns nothing itself.
+ * embedded in or owned by whoever made it and owns nothing itself. It must not be copied: it points
+ * into itself.
  */
 #pragma once
+
+#include "isa/riscv64/tlb.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -76,7 +79,9 @@ enum rv_irq {
 #define RV_ENVCFG_PBMTE (UINT64_C(1) << 62)
 #define RV_ENVCFG_STCE (UINT64_C(1) << 63)
 
-/* satp (10.1.11). */
+/* satp (10.1.11). All 16 bits of the ASID are there. */
+#define RV_SATP_ASID_SHIFT 44
+#define RV_SATP_ASID_BITS 16
 enum { RV_SATP_BARE = 0, RV_SATP_SV39 = 8, RV_SATP_SV48 = 9, RV_SATP_SV57 = 10 };
 
 /*
@@ -88,31 +93,6 @@ enum rv_view { RV_VIEW_U, RV_VIEW_S, RV_VIEW_S_SUM, RV_VIEW_M, RV_VIEWS };
 #define RV_PMP_COUNT 16
 #define RV_PAGE UINT64_C(4096)
 #define RV_CBO_BLOCK 64 /* bytes of a cache block for Zicbom and Zicboz */
-
-/*
- * One translation, for data. The tags hold the page's virtual address when reads (writes) may use
- * the entry and RV_TLB_INVALID otherwise. An aligned access of `size` bytes hits if
- * (va & (~0xfff | (size - 1))) == tag; its host address is then va + addend. Only RAM is entered.
- *
- * A guest that changes a page table without sfence.vma can observe what the TLB holds; so it is
- * saved with the rest of the hart's state, by gpa.
- */
-struct rv_tlb_entry {
-    uint64_t rtag, wtag;
-    uint64_t addend;
-    uint64_t gpa;
-};
-
-/* One translation for instruction fetch; `code` is the engine's, NULL when it has to look again. */
-struct rv_fetch_entry {
-    uint64_t tag;
-    uint64_t gpa;
-    void *code;
-};
-
-#define RV_TLB_SIZE 512
-#define RV_FETCH_SIZE 256
-#define RV_TLB_INVALID UINT64_MAX
 
 struct rv_hart;
 
@@ -150,8 +130,6 @@ struct rv_hart {
     uint8_t pmpcfg[RV_PMP_COUNT];
     uint8_t pmp_used; /* number of entries up to the last that is not off */
 
-    /* Superpages with an entry in the TLB lie within [large_lo, large_hi]. */
-    uint64_t large_lo, large_hi;
     uint64_t code_epoch; /* changes when fetched code may be stale (fence.i) */
 
     /* Fixed when the hart is made. */
@@ -162,11 +140,19 @@ struct rv_hart {
     struct rv_hart_env env;
     _Atomic uint64_t *irq_lines; /* interrupt inputs; the owner's */
 
-    uint64_t tlb_epoch;  /* changes when translations were dropped */
+    uint64_t tlb_epoch;  /* the last epoch given to a fetch TLB */
     uint64_t engine[16]; /* the engine's own words, next to the rest for generated code */
 
-    struct rv_tlb_entry tlb[RV_VIEWS][RV_TLB_SIZE];
-    struct rv_fetch_entry fetch[RV_VIEWS][RV_FETCH_SIZE];
+    /* The TLBs of view and fetch_view in the current context; kept by rv_hart_view_changed. */
+    struct rv_tlb *tlb;
+    struct rv_fetch_tlb *fetch;
+    uint64_t mem_base; /* for generated code: the address of *tlb */
+
+    uint8_t context; /* the current one, of satp */
+    uint64_t context_clock;
+    struct rv_tlb tlb_s, tlb_m;
+    struct rv_fetch_tlb fetch_s, fetch_m;
+    struct rv_context contexts[RV_CONTEXTS];
 };
 
 extern const struct state_table rv_hart_state;
@@ -194,11 +180,8 @@ void rv_trap_interrupt(struct rv_hart *h, unsigned irq);
 bool rv_mret(struct rv_hart *h);
 bool rv_sret(struct rv_hart *h);
 
-/* To be called after priv, mstatus.MPRV, MPP or SUM have changed. */
+/* To be called after priv, mstatus.MPRV, MPP or SUM, or the context have changed. */
 void rv_hart_view_changed(struct rv_hart *h);
 
-/* Drops all translations, or those of the page at va (10.2.1). */
-void rv_tlb_flush(struct rv_hart *h);
-void rv_tlb_flush_page(struct rv_hart *h, uint64_t va);
 /* Drops what the engine derived from instruction memory (fence.i). */
 void rv_fence_i(struct rv_hart *h);

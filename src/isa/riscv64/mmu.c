@@ -8,6 +8,7 @@
 #define PTE_W (UINT64_C(1) << 2)
 #define PTE_X (UINT64_C(1) << 3)
 #define PTE_U (UINT64_C(1) << 4)
+#define PTE_G (UINT64_C(1) << 5)
 #define PTE_A (UINT64_C(1) << 6)
 #define PTE_D (UINT64_C(1) << 7)
 #define PTE_RESERVED (UINT64_C(0x7f) << 54)
@@ -159,6 +160,7 @@ static bool pte_is_malformed(const struct rv_hart *h, uint64_t pte, unsigned lev
 
 struct walk {
     uint64_t pte, pte_gpa, gpa, page_size;
+    bool global; /* said by the leaf or by any entry on the way */
 };
 
 enum walk_result { WALK_OK, WALK_PAGE_FAULT, WALK_ACCESS_FAULT };
@@ -170,6 +172,7 @@ static enum walk_result walk_tables(const struct rv_hart *h, uint64_t va, struct
     if (bits_sext(va, 12 + 9 * levels) != va)
         return WALK_PAGE_FAULT;
     uint64_t table = bits_get(h->satp, 0, 44) * RV_PAGE;
+    w->global = false;
     for (unsigned level = levels; level-- > 0;) {
         w->pte_gpa = table + 8 * bits_get(va, 12 + 9 * level, 9);
         if (!rv_pmp_allows(h, RV_PRIV_S, w->pte_gpa, 8, RV_READ) ||
@@ -177,6 +180,7 @@ static enum walk_result walk_tables(const struct rv_hart *h, uint64_t va, struct
             return WALK_ACCESS_FAULT;
         if (pte_is_malformed(h, w->pte, level))
             return WALK_PAGE_FAULT;
+        w->global |= w->pte & PTE_G;
         uint64_t base = bits_get(w->pte, 10, 44) * RV_PAGE;
         if (!pte_is_leaf(w->pte)) {
             table = base;
@@ -256,6 +260,7 @@ bool rv_translate(struct rv_hart *h, enum rv_view view, uint64_t va, unsigned si
     }
     out->gpa = w.gpa;
     out->page_size = w.page_size;
+    out->global = w.global;
     out->perms = partial ? 0 : perms & pmp;
     return true;
 }

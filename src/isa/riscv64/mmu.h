@@ -11,6 +11,7 @@ enum rv_access { RV_READ = 1, RV_WRITE = 2, RV_EXEC = 4 };
 struct rv_translation {
     uint64_t gpa;       /* of the byte asked for */
     uint64_t page_size; /* that one page-table entry maps */
+    bool global;        /* the same in all address spaces */
     uint8_t perms;      /* enum rv_access: what the whole 4 KiB page may be used for, in this view,
                            without a look at the tables. 0: check every access. */
 };
