@@ -38,6 +38,8 @@ static int fetch_post_load(void *obj, struct error *err)
     (void)err;
     memset(t->used, 0xff, sizeof t->used);
     memset(t->seen, 0xff, sizeof t->seen);
+    t->seen_lo = 0;
+    t->seen_hi = UINT64_MAX;
     t->locals = 1;
     return 0;
 }
@@ -205,12 +207,22 @@ static void fetch_init(struct rv_fetch_tlb *t)
     for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
         t->entry[i].tag = t->page[i] = RV_TLB_INVALID;
     t->large = (struct rv_tlb_large){UINT64_MAX, 0};
+    t->seen_lo = UINT64_MAX;
 }
 
 /* The host's multiplier spreads neighbours over the map. */
 static unsigned fetch_hash(uint64_t va)
 {
     return (unsigned)((va >> 12) * UINT64_C(0x9e3779b97f4a7c15) >> 32) % RV_FETCH_SEEN;
+}
+
+static void fetch_note_seen(struct rv_fetch_tlb *t, uint64_t page)
+{
+    bit_set(t->seen, fetch_hash(page));
+    if (page < t->seen_lo)
+        t->seen_lo = page;
+    if (page > t->seen_hi)
+        t->seen_hi = page;
 }
 
 struct rv_fetch_entry *rv_fetch_enter(struct rv_fetch_tlb *t, uint64_t page, uint64_t gpa)
@@ -220,7 +232,7 @@ struct rv_fetch_entry *rv_fetch_enter(struct rv_fetch_tlb *t, uint64_t page, uin
     t->page[i] = page;
     t->gpa[i] = gpa;
     bit_set(t->used, i);
-    bit_set(t->seen, fetch_hash(page));
+    fetch_note_seen(t, page);
     large_note(&t->large, page, gpa);
     if (!(gpa & RV_TLB_GLOBAL))
         t->locals = 1;
@@ -247,9 +259,11 @@ static bool fetch_seen_any(const struct rv_fetch_tlb *t)
 static bool fetch_seen(const struct rv_fetch_tlb *t, const struct rv_fence *f)
 {
     unsigned bit = fetch_hash(f->va);
+    uint64_t page = align_down(f->va, RV_PAGE);
     if (!f->one_page)
         return fetch_seen_any(t);
-    return (t->seen[bit / 64] >> bit % 64 & 1) || large_may_hold(&t->large, f->va);
+    return (page >= t->seen_lo && page <= t->seen_hi &&
+            t->seen[bit / 64] >> bit % 64 & 1) || large_may_hold(&t->large, f->va);
 }
 
 /* What stays may still be remembered by the engine, which forgets it: it enters it again. */
@@ -257,9 +271,11 @@ static void fetch_new_epoch(struct rv_hart *h, struct rv_fetch_tlb *t)
 {
     t->epoch = ++h->tlb_epoch;
     memset(t->seen, 0, sizeof t->seen);
+    t->seen_lo = UINT64_MAX;
+    t->seen_hi = 0;
     for (unsigned i = 0; i < RV_FETCH_SIZE; i++)
         if (t->page[i] != RV_TLB_INVALID)
-            bit_set(t->seen, fetch_hash(t->page[i]));
+            fetch_note_seen(t, t->page[i]);
 }
 
 static void fetch_fence(struct rv_hart *h, struct rv_fetch_tlb *t, const struct rv_fence *f)

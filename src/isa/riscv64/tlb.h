@@ -81,6 +81,7 @@ struct rv_fetch_tlb {
     uint64_t locals;
     uint64_t epoch;
     uint64_t seen[RV_FETCH_SEEN / 64]; /* pages entered in this epoch, hashed */
+    uint64_t seen_lo, seen_hi;         /* they lie in [lo, hi]: a kernel's are not a program's */
 };
 
 /* An address space that was current not long ago. */
