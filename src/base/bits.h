@@ -14,6 +14,16 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* In a loop that waits for another processor. */
+static inline void host_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "guise needs a little-endian host");
 
 /* Bits lo .. lo+len-1 of v, moved down to bit 0. 1 <= len <= 64. */

@@ -146,10 +146,10 @@ static bool store_in_page(struct vcpu *v, uint64_t va, unsigned size, uint64_t v
 }
 
 /*
- * Host address for an access within a page that the TLB knows already: the inline look-up missed
- * only because the address is not aligned.
+ * Host address for an access within a page that the TLB knows already: the inline look-up was not
+ * tried, or missed only because the address is not aligned.
  */
-static void *misaligned_host(const struct rv_hart *h, uint64_t va, enum rv_access access)
+static void *page_host(const struct rv_hart *h, uint64_t va, enum rv_access access)
 {
     const struct rv_tlb_entry *e = &h->tlb->entry[rv_tlb_index(va)];
     uint64_t tag = access == RV_READ ? e->rtag : e->wtag;
@@ -207,7 +207,7 @@ bool rv_mem_load(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
 {
     bool ok;
     if (!crosses_page(va, size)) {
-        const void *host = misaligned_host(hart_of(v), va, RV_READ);
+        const void *host = page_host(hart_of(v), va, RV_READ);
         if (host) {
             *value = 0;
             memcpy(value, host, size);
@@ -227,7 +227,7 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
 {
     bool ok;
     if (!crosses_page(va, size)) {
-        void *host = misaligned_host(hart_of(v), va, RV_WRITE);
+        void *host = page_host(hart_of(v), va, RV_WRITE);
         if (host) {
             memcpy(host, &value, size);
             return true;
@@ -243,6 +243,15 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
 
 /* ---- atomics and cache blocks ---- */
 
+/* What the TLB knows already; watched pages are not in it. */
+static void *known_host(const struct rv_hart *h, uint64_t va, enum rv_access access, gpa_t *gpa)
+{
+    void *host = page_host(h, va, access);
+    if (host && gpa)
+        *gpa = align_down(h->tlb->gpa[rv_tlb_index(va)], RV_PAGE) | (va & (RV_PAGE - 1));
+    return host;
+}
+
 void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access, gpa_t *gpa,
                     struct rv_fault *fault)
 {
@@ -251,10 +260,13 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
         fail(fault, read ? RV_CAUSE_LOAD_MISALIGNED : RV_CAUSE_STORE_MISALIGNED, va);
         return NULL;
     }
+    void *p = known_host(hart_of(v), va, access, gpa);
+    if (p)
+        return p;
     struct rv_translation t;
     if (!translate(v, va, size, access, &t, fault))
         return NULL;
-    void *p = addrspace_ram(v->mem, t.gpa, size);
+    p = addrspace_ram(v->mem, t.gpa, size);
     if (!p)
         fail(fault, read ? RV_CAUSE_LOAD_ACCESS : RV_CAUSE_STORE_ACCESS, va);
     else if (gpa)
@@ -320,12 +332,17 @@ bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *
     if (kind != RV_CBO_ZERO)
         return cbo_manage(v, va, fault);
     uint64_t block = align_down(va, RV_CBO_BLOCK);
+    void *p = known_host(hart_of(v), block, RV_WRITE, NULL);
+    if (p) {
+        memset(p, 0, RV_CBO_BLOCK);
+        return true;
+    }
     struct rv_translation t;
     if (!translate(v, block, RV_CBO_BLOCK, RV_WRITE, &t, fault)) {
         fault->tval = va;
         return false;
     }
-    void *p = addrspace_ram(v->mem, t.gpa, RV_CBO_BLOCK);
+    p = addrspace_ram(v->mem, t.gpa, RV_CBO_BLOCK);
     if (!p)
         return fail(fault, RV_CAUSE_STORE_ACCESS, va);
     memset(p, 0, RV_CBO_BLOCK);

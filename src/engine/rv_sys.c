@@ -4,6 +4,8 @@
 #include "isa/riscv64/csr.h"
 #include "isa/riscv64/decode.h"
 
+#include <sched.h>
+
 static enum rv_sys_result sys_ecall(struct vcpu *v, struct rv_hart *h)
 {
     (void)v;
@@ -35,6 +37,33 @@ static enum rv_sys_result sys_wfi(const struct rv_hart *h)
     return rv_wfi_done(h) ? RV_SYS_NEXT : RV_SYS_WAIT;
 }
 
+static bool reservation_holds(const struct rv_hart *h, const void *p)
+{
+    if (h->reserve_gpa & 1)
+        return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED) == h->reserve_value;
+    return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED) == (uint32_t)h->reserve_value;
+}
+
+/*
+ * wrs.nto, wrs.sto (Zawrs): waits for a store to the reserved bytes. It may end for no reason: that
+ * is what happens after a moment, in which the host runs somebody else if there is one, perhaps the
+ * hart that is to store. Where time is counted in instructions no other hart runs.
+ */
+static void sys_wait_for_store(struct vcpu *v, const struct rv_hart *h)
+{
+    enum { SPINS = 128 };
+    if (h->reserve_gpa == RV_TLB_INVALID || !v->clock || v->clock->is_virtual)
+        return;
+    const void *p = addrspace_ram(v->mem, align_down(h->reserve_gpa, 4), 4);
+    for (unsigned i = 0; p && i < SPINS; i++) {
+        if (!reservation_holds(h, p) || rv_wfi_done(h) ||
+            !atomic_load_explicit(&v->stop_at, memory_order_relaxed))
+            return;
+        host_pause();
+    }
+    sched_yield();
+}
+
 enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, unsigned rs1,
                                unsigned rs2)
 {
@@ -58,6 +87,7 @@ enum rv_sys_result rv_sys_exec(struct vcpu *v, unsigned op, uint64_t rs1_value, 
         return h->priv == RV_PRIV_U ? RV_SYS_ILLEGAL : RV_SYS_NEXT;
     case RV_OP_WRS_NTO:
     case RV_OP_WRS_STO:
+        sys_wait_for_store(v, h);
         return RV_SYS_NEXT;
     default:
         return RV_SYS_ILLEGAL;

@@ -224,45 +224,6 @@ static struct code_page *dbt_page(const struct rv_hart *h)
     return e->tag == align_down(h->pc, RV_PAGE) ? e->code : NULL;
 }
 
-/* The region to go on in at h->pc; NULL: the interpreter goes on. */
-static struct region *dbt_next(struct vcpu *v)
-{
-    struct dbt *d = dbt_of(v);
-    struct rv_hart *h = v->arch;
-    dbt_collect(v);
-    if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
-        return NULL;
-    dbt_settle(d, h);
-    struct code_page *page = dbt_page(h);
-    if (!page)
-        return NULL;
-    struct region *r = region_find(&d->regions, h->pc, h->view, page);
-    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
-        r = dbt_compile(v, page, h->pc);
-    if (!region_fits(r, h))
-        return NULL;
-    jump_cache_put(&d->regions, d->jump, r);
-    return r;
-}
-
-/* A direct exit was taken that is not linked: links it if it may be (rule 1). */
-static struct region *dbt_follow(struct vcpu *v, uint32_t index)
-{
-    struct dbt *d = dbt_of(v);
-    struct rv_hart *h = v->arch;
-    const struct region_link *l = &d->regions.link[index];
-    h->pc = l->pc;
-    const struct region *from = &d->regions.region[l->region];
-    struct region *to = region_find(&d->regions, l->pc, from->view, from->page);
-    if (!to)
-        return dbt_next(v);
-    if (!region_fits(to, h))
-        return NULL;
-    region_link_to(&d->regions, index, to);
-    d->stats.links++;
-    return to;
-}
-
 /* ---- what regions leave to the engine ---- */
 
 static bool dbt_interrupt(struct vcpu *v)
@@ -341,6 +302,61 @@ static bool dbt_execute(struct vcpu *v)
     default:
         return false;
     }
+}
+
+/* ---- from region to region ---- */
+
+/* The region at h->pc, or the one without code that says that none can be made; NULL: not yet. */
+static struct region *dbt_here(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
+        return NULL;
+    dbt_settle(d, h);
+    struct code_page *page = dbt_page(h);
+    if (!page)
+        return NULL;
+    struct region *r = region_find(&d->regions, h->pc, h->view, page);
+    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
+        r = dbt_compile(v, page, h->pc);
+    return r;
+}
+
+/* The region to go on in at h->pc; NULL: the interpreter goes on. */
+static struct region *dbt_next(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    struct region *r;
+    dbt_collect(v);
+    while ((r = dbt_here(v)) && !r->code) {
+        if (h->icount >= atomic_load_explicit(&v->stop_at, memory_order_relaxed) || !dbt_execute(v))
+            return NULL;
+        dbt_interrupt(v);
+    }
+    if (!region_fits(r, h))
+        return NULL;
+    jump_cache_put(&d->regions, d->jump, r);
+    return r;
+}
+
+/* A direct exit was taken that is not linked: links it if it may be (rule 1). */
+static struct region *dbt_follow(struct vcpu *v, uint32_t index)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    const struct region_link *l = &d->regions.link[index];
+    h->pc = l->pc;
+    const struct region *from = &d->regions.region[l->region];
+    struct region *to = region_find(&d->regions, l->pc, from->view, from->page);
+    if (!to || !to->code)
+        return dbt_next(v);
+    if (!region_fits(to, h))
+        return NULL;
+    region_link_to(&d->regions, index, to);
+    d->stats.links++;
+    return to;
 }
 
 /* A region was left before the instruction at h->pc, which is not compiled or must wait. */

@@ -262,8 +262,8 @@ static bool fetch_seen(const struct rv_fetch_tlb *t, const struct rv_fence *f)
     uint64_t page = align_down(f->va, RV_PAGE);
     if (!f->one_page)
         return fetch_seen_any(t);
-    return (page >= t->seen_lo && page <= t->seen_hi &&
-            t->seen[bit / 64] >> bit % 64 & 1) || large_may_hold(&t->large, f->va);
+    return (page >= t->seen_lo && page <= t->seen_hi && t->seen[bit / 64] >> bit % 64 & 1) ||
+           large_may_hold(&t->large, f->va);
 }
 
 /* What stays may still be remembered by the engine, which forgets it: it enters it again. */
