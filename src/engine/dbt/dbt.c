@@ -15,7 +15,7 @@
  *  2. The view of memory and the context change only outside regions. There is a jump cache for
  *     each view, for U in each context.
  *  3. A region that uses floating point leaves at its entry unless mstatus.FS is dirty and frm one
- *     of the host's rounding modes. The engine makes FS dirty then, if it is on.
+ *     of the host's rounding modes. The interpreter makes FS dirty, at the instruction that does.
  *  4. When a page's bytes change its regions are freed. Nothing refers to them any more: links come
  *     from the same page, and the jump caches are emptied. What was compiled from other bytes than
  *     the page has when it is finished is thrown away.
@@ -205,16 +205,13 @@ static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint6
 /* ---- running ---- */
 
 /* Rule 3. */
-static bool region_fits(const struct region *r, struct rv_hart *h)
+static bool region_fits(const struct region *r, const struct rv_hart *h)
 {
     if (!r || !r->code)
         return false;
     if (!r->uses_fp)
         return true;
-    if (!(h->mstatus & RV_MSTATUS_FS) || h->frm > FP_RUP)
-        return false;
-    h->mstatus |= RV_MSTATUS_FS;
-    return true;
+    return (h->mstatus & RV_MSTATUS_FS) == RV_MSTATUS_FS && h->frm <= FP_RUP;
 }
 
 /* The decoded page that h->pc is on, if its translation is at hand. */
@@ -369,7 +366,7 @@ static struct region *dbt_instruction(struct vcpu *v)
         dbt_interrupt(v);
         return dbt_next(v);
     }
-    return (h->mstatus & RV_MSTATUS_FS) != RV_MSTATUS_FS ? dbt_next(v) : NULL;
+    return NULL;
 }
 
 static struct region *dbt_left(struct vcpu *v, uint64_t why)
