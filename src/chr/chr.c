@@ -14,11 +14,7 @@
 
 /* What chr_open can make. */
 static const struct chr_ops *const chr_backends[] = {
-    &chr_none_ops,
-    &chr_stdio_ops,
-    &chr_stdout_ops,
-    &chr_file_ops,
-    &chr_pty_ops,
+    &chr_none_ops, &chr_stdio_ops, &chr_stdout_ops, &chr_file_ops, &chr_pty_ops,
 };
 
 /* ---- rings ---- */

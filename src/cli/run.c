@@ -12,7 +12,7 @@ struct run_settings {
     bool stats;
     const char *dump_dtb;
     const char *save;
-    const char *lockstep; /* "ENGINE,ENGINE", NULL: no */
+    const char *lockstep;           /* "ENGINE,ENGINE", NULL: no */
     char *disk_paths[VM_MAX_DISKS]; /* without what follows the comma */
 };
 

@@ -80,7 +80,7 @@ struct vcpu {
      */
     _Atomic uint64_t irq_held;
     bool hold_irqs;
-    _Atomic uint32_t requests;  /* VCPU_REQ_... */
+    _Atomic uint32_t requests; /* VCPU_REQ_... */
     /*
      * The engine stops at the next control transfer at which its instruction counter has reached
      * this; a kick sets it to 0.

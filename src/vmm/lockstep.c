@@ -2,11 +2,11 @@
  * Lockstep: two machines that differ in their engine run side by side, in deterministic time, until
  * they end or the first instruction is found after which they are no longer equal.
  *
- * Registers and CSRs of all harts are compared after every slice (slice.c), memory and devices every
- * `stride` slices. There both are saved, so that they can be set back: a difference is then found by
- * halving, first the slices since the last point at which all was equal, then the instructions of
- * that slice. A position within a slice counts the instructions of one hart after those of the hart
- * before, as they run.
+ * Registers and CSRs of all harts are compared after every slice (slice.c), memory and devices
+ * every `stride` slices. There both are saved, so that they can be set back: a difference is then
+ * found by halving, first the slices since the last point at which all was equal, then the
+ * instructions of that slice. A position within a slice counts the instructions of one hart after
+ * those of the hart before, as they run.
  *
  * What an engine has translated is not set back, and often a mistake needs it: then it may not show
  * again, and is reported as found.
@@ -136,8 +136,7 @@ static bool ends_equal(struct lockstep *l)
 {
     const struct side *a = &l->side[0], *b = &l->side[1];
     const struct vm_result *ra = &a->vm->result, *rb = &b->vm->result;
-    if (a->end == b->end &&
-        (a->end != SIDE_ENDED || (ra->end == rb->end && ra->code == rb->code)))
+    if (a->end == b->end && (a->end != SIDE_ENDED || (ra->end == rb->end && ra->code == rb->code)))
         return true;
     snprintf(l->what, sizeof l->what, "one machine has ended, or both in different ways");
     return false;
@@ -309,7 +308,8 @@ static void tell_instruction(struct lockstep *l, unsigned hart)
     uint8_t bytes[4] = {0};
     for (unsigned i = 0; i < 4; i += 2) {
         uint64_t gpa;
-        if (!rv_translate_debug(h, h->pc + i, &gpa) || !addrspace_copy_out(mem, gpa, bytes + i, 2)) {
+        if (!rv_translate_debug(h, h->pc + i, &gpa) ||
+            !addrspace_copy_out(mem, gpa, bytes + i, 2)) {
             fprintf(l->out, "  pc %016" PRIx64 ", where no memory is\n", h->pc);
             return;
         }
@@ -445,8 +445,8 @@ int vm_lockstep_run(struct vm *first, struct vm *second, struct vm_lockstep *con
     else if (!rc && l.side[0].end == SIDE_IDLE)
         fprintf(out, "guise: lockstep: the guest waits for input, which there is none of\n");
     config->different = !equal;
-    config->result = l.side[0].end == SIDE_ENDED ? first->result
-                                                 : (struct vm_result){.end = VM_END_QUIT};
+    config->result =
+        l.side[0].end == SIDE_ENDED ? first->result : (struct vm_result){.end = VM_END_QUIT};
     point_free(&l.point);
     return rc;
 }

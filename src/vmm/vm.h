@@ -63,8 +63,9 @@ struct vm_result {
 int vm_run(struct vm *vm, struct vm_result *result, struct error *err);
 
 struct vm_lockstep {
-    uint64_t stride; /* slices (10 us of guest time) between two comparisons of memory; 0: default */
-    bool different;  /* the outcome; if not, `result` is how both ended */
+    uint64_t
+        stride;     /* slices (10 us of guest time) between two comparisons of memory; 0: default */
+    bool different; /* the outcome; if not, `result` is how both ended */
     struct vm_result result;
 };
 

@@ -36,7 +36,7 @@ struct vm {
     bool power_pending;     /* deterministic: what follows happens at the end of the slice */
     enum machine_power power_event;
     unsigned power_code;
-    bool ended;             /* result is set */
+    bool ended; /* result is set */
     struct vm_result result;
     int failed; /* vm_run's own failure, described in error */
     struct error error;
@@ -51,8 +51,8 @@ void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
 /*
- * By a vCPU's owner: carries out requests; true if the vCPU can run guest code now. Then lets it run
- * up to `limit` instructions, and handles why it stopped.
+ * By a vCPU's owner: carries out requests; true if the vCPU can run guest code now. Then lets it
+ * run up to `limit` instructions, and handles why it stopped.
  */
 bool vm_vcpu_prepare(struct vm *vm, struct vcpu *v);
 enum vcpu_exit vm_vcpu_enter(struct vm *vm, struct vcpu *v, uint64_t limit);

@@ -1,6 +1,6 @@
 /*
- * gdb-multiarch at the door of a real machine: a program without an operating system, two harts. The
- * argument is the engine.
+ * gdb-multiarch at the door of a real machine: a program without an operating system, two harts.
+ * The argument is the engine.
  */
 #include "vmm/vm.h"
 
