@@ -1,8 +1,9 @@
 """Drives guise, and QEMU for comparison, from the tests in Python.
 
 A test is a script: functions named test_*, and main(globals()) at the end. Its arguments are the
-guise program and, optionally, names of the functions to call. What a test needs from Debian's
-archive comes from tools/guest, which keeps it in .cache; without it the script exits with 77.
+guise program, optionally `--engine NAME`, which every machine is then run with, and optionally names
+of the functions to call. What a test needs from Debian's archive comes from tools/guest, which keeps
+it in .cache; without it the script exits with 77.
 
 Machine runs a program on a pseudo-terminal, run() runs one with pipes. Every failure shows all that
 the program wrote. Times are multiplied by $GUISE_TEST_FACTOR (tools/check sets it for slow builds).
@@ -27,6 +28,7 @@ FACTOR = float(os.environ.get("GUISE_TEST_FACTOR", "1"))
 PROMPT = b"# "
 
 guise = None  # the program under test, set by main()
+engine = None  # the engine that machines are run with; None: guise chooses
 
 
 class Failure(Exception):
@@ -95,12 +97,19 @@ def scratch(big=False):
     return tempfile.TemporaryDirectory(prefix="guise-test-", dir=place)
 
 
+def command(program, args):
+    """The command line of guise, with the engine under test, or of another program."""
+    if program or not engine or not args or args[0] != "run":
+        return [program or guise, *args]
+    return [guise, "run", "--engine", engine, *args[1:]]
+
+
 # ---- without a terminal -------------------------------------------------------------------------
 
 
 def run(args, seconds=60, stdin=b"", program=None, **more):
     """(exit code, standard output, standard error) of guise, or of another program."""
-    process = subprocess.Popen([program or guise, *args], stdin=subprocess.PIPE,
+    process = subprocess.Popen(command(program, args), stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
     try:
         out, err = process.communicate(stdin, seconds * FACTOR)
@@ -119,12 +128,13 @@ class Bare:
         self.directory = directory
         self.tools = guest("binutils")
 
-    def make(self, name):
-        """The path without .elf and .bin."""
+    def make(self, name, **symbols):
+        """The path without .elf and .bin. `symbols` are defined for the assembler."""
         base = os.path.join(self.directory, name)
         here = ROOT + "/tests/vmm/bare"
-        for tool, args in (("as", ["-march=rv64gc", "-mabi=lp64d", "-I", here, "-o", base + ".o",
-                                   here + "/" + name + ".S"]),
+        defined = [word for item in symbols.items() for word in ("--defsym", "%s=%d" % item)]
+        for tool, args in (("as", ["-march=rv64gc", "-mabi=lp64d", "-I", here, *defined, "-o",
+                                   base + ".o", here + "/" + name + ".S"]),
                            ("ld", ["-T", here + "/bare.ld", "--no-warn-rwx-segments", "-o",
                                    base + ".elf", base + ".o"]),
                            ("objcopy", ["-O", "binary", base + ".elf", base + ".bin"])):
@@ -220,10 +230,10 @@ class Machine(Terminal):
         # A terminal of usual size, with modes that must come back at the end.
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, b"\x18\0\x50\0\0\0\0\0")
         self.modes = termios.tcgetattr(self.slave)
-        command = [program or guise, *args]
-        process = subprocess.Popen(command, stdin=self.slave, stdout=self.slave, stderr=self.slave,
+        words = command(program, args)
+        process = subprocess.Popen(words, stdin=self.slave, stdout=self.slave, stderr=self.slave,
                                    start_new_session=True, preexec_fn=self._take_terminal)
-        super().__init__(fd, process, command, seconds)
+        super().__init__(fd, process, words, seconds)
 
     @staticmethod
     def _take_terminal():
@@ -255,14 +265,15 @@ class Machine(Terminal):
 
 
 def main(names):
-    global guise
-    guise = os.path.abspath(sys.argv[1])
-    tests = {name: thing for name, thing in names.items() if name.startswith("test_")}
+    global guise, engine
+    guise, words = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    if words[:1] == ["--engine"]:
+        engine, words = words[1], words[2:]
     failed, skipped, passed = [], [], []
-    for name in sys.argv[2:] or tests:
+    for name in words or [name for name in names if name.startswith("test_")]:
         start = time.monotonic()
         try:
-            tests[name]()
+            names[name]()
             passed.append(name)
             print("ok %s (%.1f s)" % (name, time.monotonic() - start), flush=True)
         except Skip as reason:

@@ -14,10 +14,7 @@
 
 /* What chr_open can make. */
 static const struct chr_ops *const chr_backends[] = {
-    &chr_none_ops,
-    &chr_stdio_ops,
-    &chr_file_ops,
-    &chr_pty_ops,
+    &chr_none_ops, &chr_stdio_ops, &chr_stdout_ops, &chr_file_ops, &chr_pty_ops,
 };
 
 /* ---- rings ---- */
@@ -428,6 +425,13 @@ void chr_free(struct chr *c)
         return;
     chr_flush(c, CHR_FREE_WAIT_MS);
     chr_release(c);
+}
+
+void chr_set_discard(struct chr *c)
+{
+    pthread_mutex_lock(&c->lock);
+    c->discard = true;
+    pthread_mutex_unlock(&c->lock);
 }
 
 void chr_abandon(struct chr *c)

@@ -30,6 +30,7 @@ struct loop;
  * Opens a back end:
  *     none          output is dropped, there is no input
  *     stdio         standard input and output; a terminal is put into raw mode (chr/terminal.h)
+ *     stdout        standard output only, there is no input
  *     file:PATH     output only; the file is made or emptied
  *     pty           a new pseudo-terminal; chr_path names it. While nobody has it open the last
  *                   CHR_OUT_SIZE bytes of output are kept for whoever comes
@@ -70,6 +71,9 @@ void chr_write_wait(struct chr *c, const void *data, size_t len);
  * returns what was taken so far. Any thread.
  */
 void chr_set_wait(struct chr *c, bool wait);
+
+/* From now on output goes nowhere; what was taken before is still written. */
+void chr_set_discard(struct chr *c);
 
 /*
  * Called when chr_write has returned less than it was offered and there is room again. NULL: nobody

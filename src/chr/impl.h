@@ -70,7 +70,8 @@ struct chr {
     void *quit_ctx;
 };
 
-extern const struct chr_ops chr_none_ops, chr_stdio_ops, chr_file_ops, chr_pty_ops, chr_memory_ops;
+extern const struct chr_ops chr_none_ops, chr_stdio_ops, chr_stdout_ops, chr_file_ops, chr_pty_ops,
+    chr_memory_ops;
 
 /* Makes a back end of these ops; `arg` as after the colon. */
 struct chr *chr_new(const struct chr_ops *ops, const char *arg, struct loop *loop,

@@ -113,3 +113,17 @@ const struct chr_ops chr_stdio_ops = {
     .filter = chr_stdio_filter,
     .close = chr_stdio_close,
 };
+
+static int chr_stdout_open(struct chr *c, const char *arg, struct error *err)
+{
+    (void)arg;
+    (void)err;
+    chr_stdio_open_out(c);
+    return 0;
+}
+
+const struct chr_ops chr_stdout_ops = {
+    .name = "stdout",
+    .size = sizeof(struct chr),
+    .open = chr_stdout_open,
+};

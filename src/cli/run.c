@@ -12,6 +12,7 @@ struct run_settings {
     bool stats;
     const char *dump_dtb;
     const char *save;
+    const char *lockstep;           /* "ENGINE,ENGINE", NULL: no */
     char *disk_paths[VM_MAX_DISKS]; /* without what follows the comma */
 };
 
@@ -44,6 +45,7 @@ SET_STRING(gdb, vm.gdb)
 SET_STRING(load, vm.load)
 SET_STRING(save, save)
 SET_STRING(dump_code, vm.dump)
+SET_STRING(lockstep, lockstep)
 SET_STRING(dump_dtb, dump_dtb)
 SET_SWITCH(deterministic, vm.deterministic)
 SET_SWITCH(stats, stats)
@@ -116,7 +118,8 @@ static const struct option run_options[] = {
     {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory},
     {"disk", "FILE[,readonly]", "raw disk image as a virtio disk; up to 7 times", set_disk},
     {"console", "SPEC",
-     "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), none, file:PATH, pty",
+     "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
+     "file:PATH, pty",
      set_console},
     {"engine", "NAME", "how guest code runs: auto (default), interp, or dbt (x86-64 hosts)",
      set_engine},
@@ -129,6 +132,10 @@ static const struct option run_options[] = {
      set_run_for},
     {"save", "FILE", "write the machine's state at the end of --run-for", set_save},
     {"load", "FILE", "start from saved state; give the other options as they were then", set_load},
+    {"lockstep", "ENGINE,ENGINE",
+     "run two machines side by side, deterministic and without input, and stop at the first "
+     "instruction after which they differ: then the exit code is 3",
+     set_lockstep},
     {"stats", NULL, "print what was done, and a hash of the final state, at the end", set_stats},
     {"dump-code", "FILE",
      "write what the translator compiles, for tools/hot-code; with --engine dbt", set_dump_code},
@@ -217,8 +224,61 @@ static int run_machine(const struct run_settings *s, struct vm *vm, struct error
     return result.end == VM_END_FAILURE ? guest_code(result.code) : 0;
 }
 
+/* ---- lockstep ---- */
+
+#define EXIT_DIFFERENT 3
+
+/* The second machine is as the first, but for the engine, and says nothing. */
+static struct vm *lockstep_machine(const struct run_settings *s, bool second, struct error *err)
+{
+    struct vm_config config = s->vm;
+    const char *comma = strchr(s->lockstep, ',');
+    char first[32];
+    snprintf(first, sizeof first, "%.*s", (int)(comma - s->lockstep), s->lockstep);
+    config.engine = second ? comma + 1 : first;
+    config.deterministic = true;
+    if (second)
+        config.console = "none";
+    else if (!strcmp(config.console, "stdio"))
+        config.console = "stdout";
+    return vm_new(&config, err);
+}
+
+static int lockstep_check(const struct run_settings *s, struct error *err)
+{
+    const char *comma = strchr(s->lockstep, ',');
+    if (!comma || comma - s->lockstep > 16)
+        return error_set(err, EINVAL, "--lockstep: '%s' is not two engines, as in interp,dbt",
+                         s->lockstep);
+    if (s->save || !strcmp(s->vm.console, "pty"))
+        return error_set(err, EINVAL, "--lockstep saves no state and takes no input from a pty");
+    return 0;
+}
+
+static int run_lockstep(const struct run_settings *s, struct error *err)
+{
+    if (lockstep_check(s, err))
+        return EXIT_USAGE;
+    struct vm_lockstep l = {0};
+    struct vm *second = NULL, *first = lockstep_machine(s, false, err);
+    if (first)
+        second = lockstep_machine(s, true, err);
+    int code = EXIT_USAGE;
+    if (second && !vm_lockstep_run(first, second, &l, stderr, err)) {
+        code = l.result.end == VM_END_FAILURE ? guest_code(l.result.code) : 0;
+        code = l.different ? EXIT_DIFFERENT : code;
+        if (s->stats)
+            print_stats(first);
+    }
+    vm_free(second);
+    vm_free(first);
+    return code;
+}
+
 static int run_settings(struct run_settings *s, struct error *err)
 {
+    if (s->lockstep)
+        return run_lockstep(s, err);
     if (s->save && !s->vm.run_for) {
         error_set(err, EINVAL, "--save needs --run-for, which says when");
         return EXIT_USAGE;

@@ -367,3 +367,41 @@ uint64_t addrspace_hash(const struct addrspace *as, uint64_t seed)
     addrspace_each_page(as, hash_page, &seed);
     return seed;
 }
+
+static uint64_t u64_min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Offset of the first byte that differs, size if there is none. */
+static uint64_t region_difference(const struct region *a, const struct region *b)
+{
+    uint64_t off = 0;
+    for (;;) {
+        uint64_t in_a = region_seek(a, off, SEEK_DATA), in_b = region_seek(b, off, SEEK_DATA);
+        off = u64_min(in_a, in_b);
+        if (off >= a->size)
+            return a->size;
+        uint64_t end = region_seek(in_a == off ? a : b, off, SEEK_HOLE);
+        for (; off < end; off += PAGE) {
+            if (!memcmp(a->host + off, b->host + off, PAGE))
+                continue;
+            while (a->host[off] == b->host[off])
+                off++;
+            return off;
+        }
+    }
+}
+
+bool addrspace_equal(const struct addrspace *a, const struct addrspace *b, gpa_t *at)
+{
+    for (unsigned i = 0; i < a->count; i++) {
+        if (a->regions[i].kind == REGION_MMIO)
+            continue;
+        uint64_t off = region_difference(&a->regions[i], &b->regions[i]);
+        *at = a->regions[i].base + off;
+        if (off < a->regions[i].size)
+            return false;
+    }
+    return true;
+}

@@ -62,3 +62,8 @@ bool addrspace_load(struct addrspace *as, gpa_t gpa, const void *data, uint64_t 
 void addrspace_save(struct addrspace *as, struct state_out *out);
 int addrspace_load_state(struct addrspace *as, struct state_in *in, struct error *err);
 uint64_t addrspace_hash(const struct addrspace *as, uint64_t seed);
+/*
+ * Whether RAM and ROM of two machines of the same layout have the same contents; if not, *at is the
+ * first address at which they differ.
+ */
+bool addrspace_equal(const struct addrspace *a, const struct addrspace *b, gpa_t *at);

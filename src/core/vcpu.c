@@ -37,10 +37,17 @@ void vcpu_irq_set(void *ctx, unsigned number, bool level)
 {
     struct vcpu *v = ctx;
     uint64_t bit = UINT64_C(1) << number;
-    if (!level)
+    if (!level) {
+        atomic_fetch_and(&v->irq_held, ~bit);
         atomic_fetch_and(&v->irq_lines, ~bit);
-    else if (!(atomic_fetch_or(&v->irq_lines, bit) & bit))
+    } else if (!(atomic_fetch_or(v->hold_irqs ? &v->irq_held : &v->irq_lines, bit) & bit)) {
         vcpu_kick(v);
+    }
+}
+
+void vcpu_irq_release(struct vcpu *v)
+{
+    atomic_fetch_or(&v->irq_lines, atomic_exchange(&v->irq_held, 0));
 }
 
 struct irq_line vcpu_irq_line(struct vcpu *v, unsigned number)

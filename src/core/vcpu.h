@@ -74,7 +74,13 @@ struct vcpu {
     uint8_t waiting; /* the owner's: the guest waits for an interrupt */
 
     _Atomic uint64_t irq_lines; /* level of each interrupt input; bit numbers are the ISA's */
-    _Atomic uint32_t requests;  /* VCPU_REQ_... */
+    /*
+     * With hold_irqs, inputs that rise are kept here until vcpu_irq_release: the guest does not see
+     * them before. Falling ones are seen at once.
+     */
+    _Atomic uint64_t irq_held;
+    bool hold_irqs;
+    _Atomic uint32_t requests; /* VCPU_REQ_... */
     /*
      * The engine stops at the next control transfer at which its instruction counter has reached
      * this; a kick sets it to 0.
@@ -101,6 +107,8 @@ uint32_t vcpu_take_requests(struct vcpu *v);
 /* An irq_line `set` function: ctx is the vCPU, number the input's bit. Kicks when it rises. */
 void vcpu_irq_set(void *ctx, unsigned number, bool level);
 struct irq_line vcpu_irq_line(struct vcpu *v, unsigned number);
+/* Lets the guest see the inputs that were held back. */
+void vcpu_irq_release(struct vcpu *v);
 
 /*
  * Sleeps until a kick or `timeout_ns` host nanoseconds have passed (CLOCK_NEVER: no limit).

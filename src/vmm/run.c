@@ -2,9 +2,7 @@
  * The threads that run vCPUs.
  *
  * Normally each vCPU has a thread, and the event loop's thread fires the machine's timers. In
- * deterministic mode one thread runs all vCPUs in turn, each for the same slice of guest time;
- * timers fire between slices. Slices end at multiples of SLICE_NS or at a timer's deadline, so
- * where a run is interrupted has no influence on what the guest sees.
+ * deterministic mode one thread runs all vCPUs in turn, in slices of guest time (slice.c).
  *
  * Parking: threads run while vm->state is RUN_RUNNING. To look at or change the machine, the loop's
  * thread pauses it: every thread leaves its engine and waits, and what it owns is the loop's.
@@ -14,7 +12,6 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define SLICE_NS 10000u
 #define IDLE_POLL_NS 2000000u /* deterministic, nothing to do: how often to look for input */
 
 struct vcpu_thread {
@@ -92,8 +89,7 @@ static void handle_exit(struct vm *vm, struct vcpu *v, enum vcpu_exit exit)
     }
 }
 
-/* Carries out requests. True if the vCPU can run guest code now. */
-static bool prepare(struct vm *vm, struct vcpu *v)
+bool vm_vcpu_prepare(struct vm *vm, struct vcpu *v)
 {
     struct machine *m = vm->machine;
     m->ops->requests(m, v, vcpu_take_requests(v));
@@ -104,13 +100,21 @@ static bool prepare(struct vm *vm, struct vcpu *v)
     return !v->waiting && vm_debug_may_run(vm, v);
 }
 
-/* Lets v run up to `limit` instructions and handles why it stopped. */
-static void enter(struct vm *vm, struct vcpu *v, uint64_t limit)
+enum vcpu_exit vm_vcpu_enter(struct vm *vm, struct vcpu *v, uint64_t limit)
 {
     enum vcpu_exit exit = v->engine->run(v, vm_debug_before(vm, v, limit));
     atomic_store(&v->in_guest, false);
     handle_exit(vm, v, exit);
     vm_debug_after(vm, v, exit);
+    return exit;
+}
+
+static void thread_ends(struct vm *vm)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->running--;
+    pthread_cond_broadcast(&vm->changed);
+    pthread_mutex_unlock(&vm->lock);
 }
 
 static void *vm_vcpu_thread(void *arg)
@@ -127,129 +131,37 @@ static void *vm_vcpu_thread(void *arg)
             atomic_store(&v->in_guest, false);
             continue;
         }
-        if (!prepare(vm, v)) {
+        if (!vm_vcpu_prepare(vm, v)) {
             atomic_store(&v->in_guest, false);
             vcpu_wait(v, seen, CLOCK_NEVER);
             continue;
         }
-        enter(vm, v, UINT64_MAX);
+        vm_vcpu_enter(vm, v, UINT64_MAX);
     }
-    pthread_mutex_lock(&vm->lock);
-    vm->running--;
-    pthread_cond_broadcast(&vm->changed);
-    pthread_mutex_unlock(&vm->lock);
+    thread_ends(vm);
     return NULL;
-}
-
-/* ---- deterministic ---- */
-
-/*
- * A stretch of guest time that every vCPU runs through, one after the other. Whatever interrupts it
- * (a pause, a debugger, a reset by the guest itself) leaves it where it is, so that it then goes on
- * as if nothing had happened.
- */
-struct slice {
-    bool open;
-    bool active;     /* a vCPU had something to do */
-    uint64_t end;    /* guest time */
-    uint64_t length; /* the same in instructions */
-    uint64_t used;   /* of them, by vCPU `next` */
-    unsigned next;
-    uint32_t seen; /* vCPU 0's wake word when it began */
-};
-
-/* Runs v through the rest of its slice, as long as it has something to do. */
-static void run_vcpu(struct vm *vm, struct vcpu *v, struct slice *s)
-{
-    const uint64_t *count = v->engine->icount(v);
-    const uint64_t start = *count - s->used;
-    clock_slice_begin(&vm->machine->clock, count, s->used);
-    while (*count - start < s->length && vm->state == RUN_RUNNING && prepare(vm, v)) {
-        s->active = true;
-        enter(vm, v, s->length - (*count - start));
-    }
-    clock_slice_end(&vm->machine->clock);
-    s->used = *count - start;
-}
-
-/* True when all vCPUs are through. */
-static bool run_slice(struct vm *vm, struct slice *s)
-{
-    while (s->next < vm->machine->vcpu_count) {
-        run_vcpu(vm, &vm->machine->vcpus[s->next], s);
-        if (vm->state != RUN_RUNNING)
-            return false;
-        s->used = 0;
-        s->next++;
-    }
-    return true;
-}
-
-/* Guest time at which the slice that starts now ends. */
-static uint64_t slice_end(struct vm *vm)
-{
-    uint64_t now = clock_ns(&vm->machine->clock);
-    uint64_t end = now - now % SLICE_NS + SLICE_NS;
-    uint64_t deadline = clock_deadline(&vm->machine->clock);
-    return deadline > now && deadline < end ? deadline : end;
-}
-
-/*
- * Guest time to go on at when no vCPU has anything to do before the next timer: that timer's, or
- * where the run is to stop. CLOCK_NEVER: only input can change anything.
- */
-static uint64_t idle_end(struct vm *vm, uint64_t end)
-{
-    uint64_t next = clock_deadline(&vm->machine->clock);
-    if (vm->config.run_for && vm->config.run_for < next)
-        next = vm->config.run_for;
-    return next > end ? next : end;
-}
-
-static struct slice slice_begin(struct vm *vm)
-{
-    uint64_t end = slice_end(vm);
-    return (struct slice){
-        .open = true,
-        .end = end,
-        .length = end - clock_ns(&vm->machine->clock),
-        .seen = atomic_load(&vm->machine->vcpus[0].wake),
-    };
-}
-
-/* All vCPUs are through: time moves on. */
-static void slice_finish(struct vm *vm, const struct slice *s)
-{
-    struct machine *m = vm->machine;
-    uint64_t end = s->active ? s->end : idle_end(vm, s->end);
-    if (end == CLOCK_NEVER)
-        vcpu_wait(&m->vcpus[0], s->seen, IDLE_POLL_NS);
-    else
-        clock_advance(&m->clock, end);
-    clock_run(&m->clock);
 }
 
 static void *vm_deterministic_thread(void *arg)
 {
     struct vm *vm = arg;
     struct slice slice = {.open = false};
+    vm_slices_start(vm);
     while (may_run(vm)) {
         if (!slice.open) {
             if (vm->config.run_for && clock_ns(&vm->machine->clock) >= vm->config.run_for) {
                 vm_end(vm, VM_END_LIMIT, 0);
                 continue;
             }
-            slice = slice_begin(vm);
+            vm_slice_begin(vm, &slice);
         }
-        if (run_slice(vm, &slice)) {
-            slice_finish(vm, &slice);
-            slice.open = false;
-        }
+        if (!vm_slice_run(vm, &slice, vm->machine->vcpu_count, 0))
+            continue;
+        uint32_t seen = slice.seen;
+        if (!vm_slice_finish(vm, &slice))
+            vcpu_wait(&vm->machine->vcpus[0], seen, IDLE_POLL_NS);
     }
-    pthread_mutex_lock(&vm->lock);
-    vm->running--;
-    pthread_cond_broadcast(&vm->changed);
-    pthread_mutex_unlock(&vm->lock);
+    thread_ends(vm);
     return NULL;
 }
 

@@ -68,7 +68,7 @@ static void vm_settle(struct vm *vm)
         m->ops->requests(m, &m->vcpus[i], vcpu_take_requests(&m->vcpus[i]));
 }
 
-static void save_machine(struct vm *vm, struct state_out *out)
+void vm_state_save(struct vm *vm, struct state_out *out)
 {
     struct machine *m = vm->machine;
     struct header header = vm_header(vm);
@@ -114,7 +114,7 @@ static int write_file(const char *path, const struct state_out *out, struct erro
 int vm_save(struct vm *vm, const char *path, struct error *err)
 {
     struct state_out out = {0};
-    save_machine(vm, &out);
+    vm_state_save(vm, &out);
     addrspace_save(vm->machine->mem, &out);
     uint8_t sum[8];
     le64_put(sum, out.failed ? 0 : XXH3_64bits(out.data, out.len));
@@ -136,7 +136,7 @@ static int load_header(const struct vm *vm, struct state_in *in, struct error *e
     return rc;
 }
 
-static int load_machine(struct vm *vm, struct state_in *in, struct error *err)
+int vm_state_load(struct vm *vm, struct state_in *in, struct error *err)
 {
     struct machine *m = vm->machine;
     int rc = load_header(vm, in, err);
@@ -148,8 +148,13 @@ static int load_machine(struct vm *vm, struct state_in *in, struct error *err)
         rc = device_load(m->devices[i], in, err);
     if (!rc)
         rc = m->ops->load(m, in, err);
-    if (!rc)
-        rc = addrspace_load_state(m->mem, in, err);
+    return rc;
+}
+
+int vm_memory_load(struct vm *vm, struct state_in *in, struct error *err)
+{
+    struct machine *m = vm->machine;
+    int rc = addrspace_load_state(m->mem, in, err);
     for (unsigned i = 0; !rc && i < m->vcpu_count; i++)
         rc = vm->engine->loaded(&m->vcpus[i], err);
     return rc;
@@ -191,7 +196,9 @@ int vm_load(struct vm *vm, const char *path, struct error *err)
     struct state_in in = {.data = data, .len = (size_t)st.st_size};
     int rc = check_sum(data, in.len, err);
     if (!rc)
-        rc = load_machine(vm, &in, err);
+        rc = vm_state_load(vm, &in, err);
+    if (!rc)
+        rc = vm_memory_load(vm, &in, err);
     munmap(data, (size_t)st.st_size);
     return rc ? error_prefix(err, "%s", path) : 0;
 }
@@ -199,7 +206,7 @@ int vm_load(struct vm *vm, const char *path, struct error *err)
 uint64_t vm_hash(struct vm *vm)
 {
     struct state_out out = {0};
-    save_machine(vm, &out);
+    vm_state_save(vm, &out);
     uint64_t hash = XXH3_64bits(out.data, out.len);
     state_out_free(&out);
     return addrspace_hash(vm->machine->mem, hash);

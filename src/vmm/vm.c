@@ -43,9 +43,8 @@ void vm_end(struct vm *vm, enum vm_end end, unsigned code)
     pthread_mutex_unlock(&vm->lock);
 }
 
-static void vm_power(void *ctx, enum machine_power event, unsigned code)
+static void vm_power_do(struct vm *vm, enum machine_power event, unsigned code)
 {
-    struct vm *vm = ctx;
     if (event != MACHINE_POWER_RESET) {
         vm_end(vm, event == MACHINE_POWER_OFF ? VM_END_POWEROFF : VM_END_FAILURE, code);
         return;
@@ -55,6 +54,26 @@ static void vm_power(void *ctx, enum machine_power event, unsigned code)
     if (vm->state != RUN_ENDING)
         vm_attention(vm);
     pthread_mutex_unlock(&vm->lock);
+}
+
+static void vm_power(void *ctx, enum machine_power event, unsigned code)
+{
+    struct vm *vm = ctx;
+    if (!vm->config.deterministic) {
+        vm_power_do(vm, event, code);
+    } else if (!vm->power_pending) {
+        vm->power_pending = true;
+        vm->power_event = event;
+        vm->power_code = code;
+    }
+}
+
+void vm_power_now(struct vm *vm)
+{
+    if (!vm->power_pending)
+        return;
+    vm->power_pending = false;
+    vm_power_do(vm, vm->power_event, vm->power_code);
 }
 
 void vm_park_soon(struct vm *vm)

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define VM_MAX_DISKS 7
 #define VM_MAX_CPUS 64
@@ -31,7 +32,7 @@ struct vm_config {
     const char *kernel, *initrd, *append, *firmware; /* NULL: none */
     struct vm_disk disks[VM_MAX_DISKS];
     unsigned disk_count;
-    const char *console; /* as chr_open takes it: stdio, none, file:PATH, pty */
+    const char *console; /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */
     const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
     bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
     uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
@@ -60,6 +61,22 @@ struct vm_result {
 
 /* Runs until the machine ends. A guest's reset starts it again. 0 or -errno with *err. */
 int vm_run(struct vm *vm, struct vm_result *result, struct error *err);
+
+struct vm_lockstep {
+    uint64_t
+        stride;     /* slices (10 us of guest time) between two comparisons of memory; 0: default */
+    bool different; /* the outcome; if not, `result` is how both ended */
+    struct vm_result result;
+};
+
+/*
+ * Runs two machines of the same description, but for the engine and the console, side by side until
+ * they end or differ; a difference is described on `out`. See docs/debugging.md. Both must be
+ * deterministic and get no input and no writable disk; neither can be run afterwards.
+ * 0 or -errno with *err.
+ */
+int vm_lockstep_run(struct vm *first, struct vm *second, struct vm_lockstep *l, FILE *out,
+                    struct error *err);
 
 /* Ends vm_run soon. Any thread, and signal handlers. */
 void vm_quit(struct vm *vm);

@@ -33,7 +33,10 @@ struct vm {
     _Atomic int state;      /* enum run_state; written with the lock held */
     unsigned running;       /* vCPU threads that are not parked */
     bool reset_pending;     /* the guest asked for a reset */
-    bool ended;             /* result is set */
+    bool power_pending;     /* deterministic: what follows happens at the end of the slice */
+    enum machine_power power_event;
+    unsigned power_code;
+    bool ended; /* result is set */
     struct vm_result result;
     int failed; /* vm_run's own failure, described in error */
     struct error error;
@@ -47,6 +50,42 @@ struct vm {
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
+/*
+ * By a vCPU's owner: carries out requests; true if the vCPU can run guest code now. Then lets it
+ * run up to `limit` instructions, and handles why it stopped.
+ */
+bool vm_vcpu_prepare(struct vm *vm, struct vcpu *v);
+enum vcpu_exit vm_vcpu_enter(struct vm *vm, struct vcpu *v, uint64_t limit);
+
+/*
+ * slice.c: a stretch of guest time that every vCPU runs through, one after the other. Whatever
+ * interrupts it (a pause, a debugger) leaves it where it is, so that it then goes on as if nothing
+ * had happened.
+ */
+struct slice {
+    bool open;
+    bool active;     /* a vCPU had something to do */
+    uint64_t end;    /* guest time */
+    uint64_t length; /* the same in instructions */
+    uint64_t used;   /* of them, by vCPU `next` */
+    unsigned next;
+    uint32_t seen; /* vCPU 0's wake word when it began */
+};
+
+/* Once, before the first slice. */
+void vm_slices_start(struct vm *vm);
+void vm_slice_begin(struct vm *vm, struct slice *s);
+/*
+ * Runs the vCPUs before `vcpu` to the end of the slice, and that one until it has used so many of
+ * its instructions; with vcpu_count and 0, all of it. False if the machine was paused before.
+ */
+bool vm_slice_run(struct vm *vm, struct slice *s, unsigned vcpu, uint64_t used);
+/*
+ * All vCPUs are through: time moves on and timers fire. False if it stands still, because nobody
+ * has anything to do and no timer is set.
+ */
+bool vm_slice_finish(struct vm *vm, struct slice *s);
+
 /* vCPU threads, which start parked; ended and joined. threads has room for one per vCPU. */
 int vm_threads_start(struct vm *vm, pthread_t *threads, struct error *err);
 void vm_threads_end(struct vm *vm, pthread_t *threads);
@@ -56,8 +95,16 @@ void vm_end(struct vm *vm, enum vm_end end, unsigned code);
 /* Any thread: all vCPUs park; the loop's thread lets them go on if the debugger does not object. */
 void vm_park_soon(struct vm *vm);
 void vm_clock_changed(void *vm);
+/* Deterministic: does what the guest asked of the power device in the slice that has ended. */
+void vm_power_now(struct vm *vm);
 
-/* snapshot.c */
+/*
+ * snapshot.c: everything but memory, which addrspace_save appends; loading takes both, in this
+ * order.
+ */
+void vm_state_save(struct vm *vm, struct state_out *out);
+int vm_state_load(struct vm *vm, struct state_in *in, struct error *err);
+int vm_memory_load(struct vm *vm, struct state_in *in, struct error *err);
 int vm_load(struct vm *vm, const char *path, struct error *err);
 
 /* debug.c: the gdb server, if one was asked for. */

@@ -1,32 +1,12 @@
 #include "lockstep.h"
 
 #include "base/bits.h"
-#include "isa/riscv64/hart.h"
+#include "isa/riscv64/compare.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_FIELDS 96
-
 /* ---- comparison ---- */
-
-/* rv_hart_state without what an engine may keep otherwise. */
-static void architectural(struct state_table *t, struct state_field *fields)
-{
-    unsigned n = 0;
-    for (const struct state_field *f = rv_hart_state.fields; f->name && n < MAX_FIELDS - 1; f++) {
-        if (!strncmp(f->name, "tlb_", 4) || !strncmp(f->name, "fetch_", 6) ||
-            !strncmp(f->name, "context", 7))
-            continue;
-        fields[n] = *f;
-        if (!strcmp(f->name, "x"))
-            fields[n].count = 32; /* the last takes what is written to x0 */
-        n++;
-    }
-    fields[n] = (struct state_field)STATE_END;
-    *t = rv_hart_state;
-    t->fields = fields;
-}
 
 static bool memory_equal(const struct vcpu *a, const struct vcpu *b, char *buf, size_t size)
 {
@@ -54,11 +34,9 @@ static bool memory_equal(const struct vcpu *a, const struct vcpu *b, char *buf, 
 bool lockstep_equal(const struct vcpu *a, const struct vcpu *b, bool everything, char *buf,
                     size_t size)
 {
-    struct state_field fields[MAX_FIELDS];
-    struct state_table t;
-    architectural(&t, fields);
-    return state_equal(everything ? &rv_hart_state : &t, a->arch, b->arch, buf, size) &&
-           memory_equal(a, b, buf, size);
+    bool equal = everything ? state_equal(&rv_hart_state, a->arch, b->arch, buf, size)
+                            : rv_hart_equal(a->arch, b->arch, buf, size);
+    return equal && memory_equal(a, b, buf, size);
 }
 
 /* ---- setting back ---- */

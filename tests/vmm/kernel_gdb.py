@@ -5,7 +5,7 @@ The kernel's package has no symbols, so a first boot prints some of /proc/kallsy
 with just these symbols, over zeroes, is made for gdb, which reads the code from the machine. There is no seed for KASLR in the device tree: addresses are
 the same in the second boot.
 
-usage: kernel_gdb.py GUISE
+usage: kernel_gdb.py GUISE [ENGINE]
 """
 
 import os
@@ -40,7 +40,7 @@ def guest(*args):
 
 
 def boot(guise, kernel, initrd, *args):
-    return [guise, "run", "--kernel", kernel, "--initrd", initrd,
+    return [*guise, "--kernel", kernel, "--initrd", initrd,
             "--append", "console=ttyS0 quiet", "--console", "stdio", *args]
 
 
@@ -68,7 +68,9 @@ def symbol_file(directory, symbols):
 
 
 def main():
-    guise = sys.argv[1]
+    guise = [sys.argv[1], "run"]
+    if len(sys.argv) > 2:
+        guise += ["--engine", sys.argv[2]]
     for tool in ("gdb-multiarch", "riscv64-linux-gnu-as", "riscv64-linux-gnu-ld"):
         if not shutil.which(tool):
             skip(f"{tool} is not installed")

@@ -1,5 +1,6 @@
 /*
  * gdb-multiarch at the door of a real machine: a program without an operating system, two harts.
+ * The argument is the engine.
  */
 #include "vmm/vm.h"
 
@@ -28,6 +29,7 @@ static const uint32_t program[] = {
 };
 
 static char dir[] = "/tmp/guise-debug-XXXXXX", image[64], where[64], script[64], log_path[64];
+static const char *engine = "auto";
 
 static void write_file(const char *path, const void *data, size_t len)
 {
@@ -85,6 +87,7 @@ static void debug(bool deterministic, enum vm_end end, const char *commands,
     config.memory = 16 << 20;
     config.console = "none";
     config.gdb = where;
+    config.engine = engine;
     config.deterministic = deterministic;
     struct vm *vm = vm_new(&config, &err);
     if (!vm)
@@ -206,8 +209,10 @@ static int teardown(void **state)
     return rmdir(dir);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        engine = argv[1];
     if (system("gdb-multiarch --version > /dev/null 2>&1")) {
         puts("gdb-multiarch is missing");
         return 77;

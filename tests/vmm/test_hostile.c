@@ -1,8 +1,8 @@
 /*
  * Hostile images: random bytes as firmware and as a kernel, random valid instructions whose
  * registers point at devices, memory and nowhere, kernels that call SBI with anything. The guest
- * may loop, trap, reset itself or switch off; guise must go on. GUISE_SEED repeats a run, and
- * GUISE_HOSTILE_IMAGE=N runs only image N of it.
+ * may loop, trap, reset itself or switch off; guise must go on. Arguments: the engine and how many
+ * images. GUISE_SEED repeats a run, and GUISE_HOSTILE_IMAGE=N runs only image N of it.
  */
 #include "isa/riscv64/ops.h"
 #include "small.h"
@@ -166,7 +166,7 @@ static void put_linux_header(struct image *img)
 
 enum { WAY_FIRMWARE, WAY_KERNEL, WAY_FIRMWARE_SOUP, WAY_KERNEL_SOUP, WAYS };
 
-static unsigned one_image(uint64_t seed, const struct small_file *file,
+static unsigned one_image(const char *engine, uint64_t seed, const struct small_file *file,
                           const struct small_file *disk)
 {
     uint64_t rng = seed;
@@ -184,6 +184,7 @@ static unsigned one_image(uint64_t seed, const struct small_file *file,
     small_put(file, img.data, img.len);
 
     struct vm_config config = small_config(GUEST_NS);
+    config.engine = engine;
     if (kernel)
         config.kernel = file->path;
     else
@@ -209,7 +210,8 @@ int main(int argc, char **argv)
 {
     uint64_t seed = small_seed();
     const char *only = getenv("GUISE_HOSTILE_IMAGE");
-    unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 10) : 10000;
+    const char *engine = argc > 1 ? argv[1] : "auto";
+    unsigned long count = argc > 2 ? strtoul(argv[2], NULL, 10) : 10000;
     unsigned long ends[4] = {0};
     struct small_file file, disk;
     small_open(&file);
@@ -225,7 +227,7 @@ int main(int argc, char **argv)
             fflush(stdout);
         }
         uint64_t image_seed = seed + i;
-        ends[one_image(small_random(&image_seed), &file, &disk)]++;
+        ends[one_image(engine, small_random(&image_seed), &file, &disk)]++;
     }
     small_close(&file);
     small_close(&disk);

@@ -30,7 +30,7 @@ main:
     andi t0, t0, 1 << 7
     bnez t0, wrong
     sd zero, 0(s2)
-    li t1, 1000             # the bit may take a moment
+    li t1, 10000            # the bit may take a moment
 2:  csrr t0, mip
     andi t0, t0, 1 << 7
     bnez t0, 3f
