@@ -57,7 +57,7 @@ struct regions {
     uint32_t count;
     struct region_link *link;
     uint32_t link_count;
-    uint32_t hash[REGION_HASH]; /* index + 1 */
+    uint32_t hash[REGION_HASH];                     /* index + 1 */
     struct jump_cache jump[RV_VIEWS + RV_CONTEXTS]; /* of views; of U in each context */
     bool full;
 };
