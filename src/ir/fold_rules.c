@@ -204,6 +204,51 @@ static ir_ref fold_xor_bool(struct ir_fold *f)
     return cond ? ir_value(f->ir, IR_BOOL, f->type, cond, 0, 0, 0) : 0;
 }
 
+/*
+ * Logic on two sign-extended numbers is the sign-extended logic on the numbers: one extension
+ * instead of two, which may turn out to be needless, and 32-bit patterns become visible.
+ */
+static ir_ref fold_logic_extended(struct ir_fold *f, ir_ref x, ir_ref other)
+{
+    if (ir_width_s(f->ir, other) > 32)
+        return 0;
+    ir_ref y = fold_new1(f, IR_TRUNC32, other);
+    return fold_new1(f, IR_SEXT32, fold_new2(f, f->op, x, y));
+}
+
+static ir_ref fold_logic_sext(struct ir_fold *f)
+{
+    return fold_logic_extended(f, f->l->arg[0], f->b);
+}
+
+static ir_ref fold_logic_any_sext(struct ir_fold *f)
+{
+    return fold_logic_extended(f, f->r->arg[0], f->a);
+}
+
+/* Of constants only negative ones: what others leave is narrow already. */
+static ir_ref fold_and_sext_const(struct ir_fold *f)
+{
+    return f->r->imm < 0 ? fold_logic_sext(f) : 0;
+}
+
+static ir_ref fold_not_sext(struct ir_fold *f)
+{
+    return fold_new1(f, IR_SEXT32, fold_new1(f, IR_NOT, f->l->arg[0]));
+}
+
+/* x << n | x >> width - n, in either order, also as a sum or XOR: no bit meets another. */
+static ir_ref fold_rotate(struct ir_fold *f)
+{
+    const struct ir_ins *up = f->l->op == IR_SHL ? f->l : f->r, *down = up == f->l ? f->r : f->l;
+    const struct ir_ins *n = &f->ir->ins[up->arg[1]], *m = &f->ir->ins[down->arg[1]];
+    if (up->arg[0] != down->arg[0] || n->op != IR_CONST || m->op != IR_CONST)
+        return 0;
+    if (n->imm <= 0 || m->imm <= 0 || n->imm + m->imm != fold_bits(f))
+        return 0;
+    return fold_new2(f, IR_ROL, up->arg[0], up->arg[1]);
+}
+
 /* --- shifts --------------------------------------------------------------------------------- */
 
 static ir_ref fold_shift_const(struct ir_fold *f)
@@ -544,6 +589,8 @@ const struct ir_fold_rule ir_fold_rules[] = {
     {IR_ADD, IR_ADD, IR_CONST, fold_add_add},
     {IR_ADD, IR_SUB, IR_CONST, fold_add_sub},
     {IR_ADD, ANY, IR_CONST, fold_add_const},
+    {IR_ADD, IR_SHL, IR_SHR, fold_rotate},
+    {IR_ADD, IR_SHR, IR_SHL, fold_rotate},
     {IR_ADD, ANY, IR_NEG, fold_add_neg},
     {IR_ADD, IR_NEG, ANY, fold_neg_add},
     {IR_SUB, ANY, IR_CONST, fold_sub_const},
@@ -555,15 +602,27 @@ const struct ir_fold_rule ir_fold_rules[] = {
 
     {IR_AND, IR_AND, IR_CONST, fold_and_and},
     {IR_AND, ANY, IR_CONST, fold_and_const},
+    {IR_AND, IR_SEXT32, IR_CONST, fold_and_sext_const},
+    {IR_AND, IR_SEXT32, ANY, fold_logic_sext},
+    {IR_AND, ANY, IR_SEXT32, fold_logic_any_sext},
     {IR_AND, ANY, ANY, fold_same},
     {IR_OR, IR_OR, IR_CONST, fold_or_or},
     {IR_OR, ANY, IR_CONST, fold_or_const},
+    {IR_OR, IR_SEXT32, ANY, fold_logic_sext},
+    {IR_OR, ANY, IR_SEXT32, fold_logic_any_sext},
+    {IR_OR, IR_SHL, IR_SHR, fold_rotate},
+    {IR_OR, IR_SHR, IR_SHL, fold_rotate},
     {IR_OR, ANY, ANY, fold_same},
     {IR_XOR, IR_XOR, IR_CONST, fold_xor_xor},
     {IR_XOR, IR_BOOL, IR_CONST, fold_xor_bool},
     {IR_XOR, ANY, IR_CONST, fold_xor_const},
+    {IR_XOR, IR_SEXT32, ANY, fold_logic_sext},
+    {IR_XOR, ANY, IR_SEXT32, fold_logic_any_sext},
+    {IR_XOR, IR_SHL, IR_SHR, fold_rotate},
+    {IR_XOR, IR_SHR, IR_SHL, fold_rotate},
     {IR_XOR, ANY, ANY, fold_same},
     {IR_NOT, IR_NOT, ANY, fold_twice},
+    {IR_NOT, IR_SEXT32, ANY, fold_not_sext},
     {IR_BSWAP, IR_BSWAP, ANY, fold_twice},
 
     {IR_SHL, IR_SHL, IR_CONST, fold_shift_shift},

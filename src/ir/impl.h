@@ -13,7 +13,7 @@
 #include "base/bits.h"
 #include "ir/ir.h"
 
-#define IR_HASH_SIZE 4096
+#define IR_HASH_SIZE 1024 /* cleared several times for each region */
 #define IR_ANY_OP 255
 
 struct ir_fold;

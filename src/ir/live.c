@@ -146,7 +146,7 @@ static void live_call(struct ir_live *live, const struct live_use *use, live_use
         fn(live, use);
 }
 
-static void live_uses_of_ins(struct ir_live *live, ir_ref r, live_use_fn *fn)
+static void live_operands(struct ir_live *live, ir_ref r, live_use_fn *fn)
 {
     const struct ir *ir = live->work->ir;
     const struct ir_ins *ins = &ir->ins[r];
@@ -159,9 +159,13 @@ static void live_uses_of_ins(struct ir_live *live, ir_ref r, live_use_fn *fn)
         use.operand = (uint8_t)i;
         live_call(live, &use, fn);
     }
-    if (!ins->snap)
-        return;
-    use.kind = LIVE_SNAP;
+}
+
+static void live_snapshot(struct ir_live *live, ir_ref r, live_use_fn *fn)
+{
+    const struct ir *ir = live->work->ir;
+    const struct ir_ins *ins = &ir->ins[r];
+    struct live_use use = {.user = r, .pos = live->pos[r], .block = ins->block, .kind = LIVE_SNAP};
     use.pos += ins->op == IR_CALL;
     for (uint32_t i = 0; i < ir->snap[ins->snap].count; i++) {
         use.value = ir_snap_entries(ir, ins->snap)[i].value;
@@ -191,8 +195,17 @@ static void live_uses_of_edges(struct ir_live *live, uint32_t b, live_use_fn *fn
 static void live_uses_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
 {
     IR_EACH_INS(live->work->ir, b, r)
-    live_uses_of_ins(live, r, fn);
+    live_operands(live, r, fn);
     live_uses_of_edges(live, b, fn);
+}
+
+/* Likewise of snapshots: most of all that is used. */
+static void live_snapshots_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
+{
+    const struct ir *ir = live->work->ir;
+    IR_EACH_INS(ir, b, r)
+    if (ir->ins[r].snap && ir->snap[ir->ins[r].snap].count)
+        live_snapshot(live, r, fn);
 }
 
 /* --- data flow ------------------------------------------------------------------------------ */
@@ -219,13 +232,19 @@ static void live_mark_global(struct ir_live *live, const struct live_use *use)
         w->global[use->value] = 0;
 }
 
+static void live_global_of_block(struct ir_live *live, uint32_t b)
+{
+    live_uses_of_block(live, b, live_mark_global);
+    live_snapshots_of_block(live, b, live_mark_global);
+}
+
 static void live_find_global(struct ir_live *live)
 {
     struct ir_live_work *w = live->work;
     const struct ir *ir = w->ir;
     memset(w->global, 0xff, ir->ins_count * sizeof *w->global);
     for (uint32_t i = 0; i < ir->order_count; i++)
-        live_uses_of_block(live, ir->order[i], live_mark_global);
+        live_global_of_block(live, ir->order[i]);
     w->global_count = 0;
     for (uint32_t i = 0; i < ir->order_count; i++) {
         w->def_first[i] = w->global_count;
@@ -355,6 +374,7 @@ static void live_ranges_of_block(struct ir_live *live, uint32_t b)
     const struct ir *ir = w->ir;
     const uint64_t *in = live_set(w, LIVE_IN, b);
     live_uses_of_block(live, b, live_note_end);
+    live_snapshots_of_block(live, b, live_note_end);
     for (uint32_t i = 0; i < w->row; i++) {
         for (uint64_t m = in[i]; m; m &= m - 1) {
             ir_ref r = w->value[i * 64 + (unsigned)__builtin_ctzll(m)];
@@ -390,8 +410,7 @@ static void live_flatten_ranges(struct ir_live *live)
 
 static void live_count_use(struct ir_live *live, const struct live_use *use)
 {
-    if (use->kind != LIVE_SNAP)
-        live->interval[live->interval_of[use->value]].use_count++;
+    live->interval[live->interval_of[use->value]].use_count++;
 }
 
 static void live_hint(struct ir_live *live, ir_ref value, ir_ref other)
@@ -403,8 +422,6 @@ static void live_hint(struct ir_live *live, ir_ref value, ir_ref other)
 
 static void live_add_use(struct ir_live *live, const struct live_use *use)
 {
-    if (use->kind == LIVE_SNAP)
-        return;
     struct ir_interval *interval = &live->interval[live->interval_of[use->value]];
     live->use[interval->use_first + interval->use_count++] =
         (struct ir_use){.pos = use->pos,
@@ -486,8 +503,10 @@ bool ir_live_build(struct ir_live *live, const struct ir *ir)
     w->range_count = live->interval_count = live->range_count = live->use_count = 0;
     live_number(live, ir);
     live_find_global(live);
-    for (uint32_t i = 0; i < ir->order_count; i++)
+    for (uint32_t i = 0; i < ir->order_count; i++) {
         live_uses_of_block(live, ir->order[i], live_expose);
+        live_snapshots_of_block(live, ir->order[i], live_expose);
+    }
     if (!live_flow(w, LIVE_IN) || !live_flow(w, LIVE_IN_REAL))
         return false;
     memset(live->interval_of, 0xff, ir->ins_count * sizeof *live->interval_of);

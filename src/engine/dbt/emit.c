@@ -511,6 +511,75 @@ static void emit_note(struct emit *e, uint32_t what)
     e->mark[e->mark_count++].what = what;
 }
 
+/* --- copies of what is in memory (reload.c) -------------------------------------------------- */
+
+ra_loc emit_home_loc(const struct emit *e, ir_ref ref)
+{
+    for (uint32_t i = 0; i < e->copy_count; i++)
+        if (e->ra.reload[e->copy[i].index].value == ref)
+            return e->copy[i].memory;
+    return emit_loc(e, ref);
+}
+
+/* The first reload in a block. */
+static uint32_t emit_reload_first(const struct emit *e, uint32_t block)
+{
+    uint32_t from = e->live->block_from[block], low = 0, high = e->ra.reload_count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        if (e->ra.reload[middle].from < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+/* Loads what the instruction at pos is the first to use; the next reload. */
+static uint32_t emit_reload(struct emit *e, uint32_t next, uint32_t pos)
+{
+    for (; next < e->ra.reload_count && e->ra.reload[next].from == pos; next++) {
+        const struct ra_reload *r = &e->ra.reload[next];
+        ra_loc *loc = &e->ra.loc[r->value];
+        emit_move(e, ir_at(e->ir, r->value)->type, r->reg, *loc);
+        e->copy[e->copy_count].index = next;
+        e->copy[e->copy_count++].memory = *loc;
+        *loc = r->reg;
+    }
+    return next;
+}
+
+/* The copies that the instruction at pos was the last to use are gone. */
+static void emit_reload_end(struct emit *e, uint32_t pos)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < e->copy_count; i++) {
+        const struct ra_reload *r = &e->ra.reload[e->copy[i].index];
+        if (r->to > pos + 1)
+            e->copy[n++] = e->copy[i];
+        else
+            e->ra.loc[r->value] = e->copy[i].memory;
+    }
+    e->copy_count = n;
+}
+
+static void emit_block(struct emit *e, uint32_t block)
+{
+    uint32_t next = emit_reload_first(e, block);
+    asm_bind(&e->a, &e->block_label[block]);
+    IR_EACH_INS(e->ir, block, ref)
+    {
+        uint32_t pos = e->live->pos[ref];
+        emit_note(e, ref);
+        if (next < e->ra.reload_count && ir_at(e->ir, ref)->op != IR_PHI &&
+            !ir_is_const(e->ir, ref))
+            next = emit_reload(e, next, pos);
+        emit_ins(e, ref);
+        if (e->copy_count)
+            emit_reload_end(e, pos);
+    }
+}
+
 static void emit_blocks(struct emit *e)
 {
     uint32_t n = e->ir->order_count;
@@ -518,12 +587,7 @@ static void emit_blocks(struct emit *e)
         uint32_t block = e->block_order[i];
         e->next_block = i + 1 < n ? e->block_order[i + 1] : IR_NO_BLOCK;
         emit_note(e, EMIT_MARK_BLOCK | block);
-        asm_bind(&e->a, &e->block_label[block]);
-        IR_EACH_INS(e->ir, block, ref)
-        {
-            emit_note(e, ref);
-            emit_ins(e, ref);
-        }
+        emit_block(e, block);
     }
     e->next_block = IR_NO_BLOCK;
 }
@@ -616,7 +680,7 @@ bool back_compile(struct back *b, const struct back_target *t, const struct ir *
     e->live = live;
     e->out = out;
     e->dump = dump;
-    e->stub_count = e->mark_count = 0;
+    e->stub_count = e->mark_count = e->copy_count = 0;
     e->failed = false;
     out->link_count = out->ref_count = out->site_count = 0;
     out->size = out->hot_size = 0;

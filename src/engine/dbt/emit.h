@@ -59,7 +59,12 @@ struct emit {
     struct emit_move *move;
     uint32_t move_count;
     uint32_t *block_order; /* blocks as they are laid out */
-    uint32_t next_block;   /* in that order, after the current one; IR_NO_BLOCK */
+    struct {
+        uint32_t index; /* into ra.reload */
+        ra_loc memory;
+    } copy[RA_REGS]; /* reloads that are good now: ra.loc says the register */
+    uint32_t copy_count;
+    uint32_t next_block; /* in that order, after the current one; IR_NO_BLOCK */
     /* descriptors (emit_slow.c) */
     uint32_t *desc;
     uint32_t desc_count, desc_cap;
@@ -135,6 +140,9 @@ void emit_op(struct emit *e, enum asm_op op, unsigned size, enum asm_reg d, stru
 /* Moves the slots of a snapshot home. */
 void emit_home(struct emit *e, uint32_t snap);
 void emit_count(struct emit *e, uint64_t n);
+
+/* Where a value is for all its life: descriptors may be used from other places of the code. */
+ra_loc emit_home_loc(const struct emit *e, ir_ref ref);
 
 /* emit_int.c: false: not an operation of that file */
 bool emit_int(struct emit *e, ir_ref ref);

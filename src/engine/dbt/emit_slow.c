@@ -51,7 +51,7 @@ static uint32_t *emit_desc_words(struct emit *e, uint32_t n)
 
 static uint32_t emit_place(struct emit *e, ir_ref ref)
 {
-    ra_loc l = emit_loc(e, ref);
+    ra_loc l = emit_home_loc(e, ref);
     if (!ra_is_const(l))
         return l;
     if (!e->pool_of[ref]) {

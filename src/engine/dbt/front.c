@@ -76,6 +76,17 @@ static unsigned target_of(unsigned offset, const struct rv_insn *in)
     return t >= 0 && t < FRONT_PAGE ? (unsigned)t : FRONT_PAGE;
 }
 
+/* The slots that an instruction may write; too many do no harm. */
+static void scan_writes(struct front *f, const struct rv_insn *in)
+{
+    _Static_assert(FRONT_SLOT_F == 32 && FRONT_SLOT_CSR == 64, "the words of the mask");
+    f->writes[0] |= UINT64_C(1) << in->rd;
+    if (uses_fp(in))
+        f->writes[0] |= UINT64_C(1) << (FRONT_SLOT_F + in->rd);
+    if (rv_op_info(in->op)->kind == RV_KIND_CSR)
+        f->writes[1] = UINT64_MAX;
+}
+
 /* Walks one block; adds what it leads to. */
 static void scan_block(struct front *f, unsigned index)
 {
@@ -91,6 +102,7 @@ static void scan_block(struct front *f, unsigned index)
         f->seen[offset / 2] = 1;
         f->info->insns++;
         f->info->uses_fp |= uses_fp(&in);
+        scan_writes(f, &in);
         unsigned next = offset + in.len;
         if (ends_block(&in)) {
             if (rv_op_info(in.op)->kind == RV_KIND_BRANCH) {
@@ -806,6 +818,7 @@ static void build(struct front *f)
     memset(types + FRONT_SLOT_F, IR_F64, 32);
     memset(types + FRONT_SLOT_CSR, IR_I64, FRONT_SLOTS - FRONT_SLOT_CSR);
     ir_reset(f->ir, FRONT_SLOTS, types);
+    ir_declare_writes(f->ir, f->writes);
     for (unsigned i = 0; i < f->count; i++)
         if (block_exists(f, &f->blocks[i]))
             f->blocks[i].ir = ir_block_new(f->ir, f->in->page_va + f->blocks[i].start);

@@ -22,6 +22,7 @@ struct front {
     unsigned count;
     uint16_t block_at[FRONT_PAGE / 2]; /* index of the block that starts there, or NO_BLOCK */
     uint8_t seen[FRONT_PAGE / 2];      /* an instruction starts there that is in the region */
+    uint64_t writes[2];                /* bits of slots that the region may write */
     /* while building */
     uint64_t pc;
     unsigned retired; /* in this block, before the current instruction */

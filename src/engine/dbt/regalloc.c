@@ -1,4 +1,4 @@
-#include "engine/dbt/regalloc.h"
+#include "engine/dbt/regalloc_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -7,51 +7,16 @@
 #define RA_MERGE_STEPS 2000000u
 #define RA_NO_BUNDLE UINT32_MAX
 
-struct ra_bundle {
-    const struct ir_range *range;
-    uint32_t range_count;
-    ir_ref first;   /* values, chained by next_value */
-    uint32_t group; /* bundles of one group share a slot of the frame */
-    float weight;
-    bool fp, queued;
-};
-
-/* What is known of a frame slot's use by a group of values. */
-struct ra_group {
-    uint32_t from, to, slot;
-};
-
-struct ra_work {
-    const struct ir *ir;
-    const struct ir_live *live;
-    const struct ra_host *host;
-    uint64_t *busy[RA_REGS]; /* bitmap by position */
-    uint64_t *busy_memory;
-    size_t busy_words; /* for each register */
-    struct ra_bundle *bundle;
-    uint32_t bundle_count, bundle_cap;
-    uint32_t *bundle_of; /* by ir_ref */
-    ir_ref *next_value;  /* by ir_ref: chain of a bundle */
-    uint32_t *heap;
-    uint32_t heap_count, heap_cap;
-    struct ir_range *range;
-    uint32_t range_count, range_cap;
-    struct ra_group *group;
-    uint32_t group_cap, group_count;
-    uint32_t merge_steps;
-    uint32_t random;
-    bool home_written[IR_MAX_SLOTS]; /* by a helper, while the region runs */
-};
-
 bool ra_init(struct ra *ra)
 {
     struct ra_work *w = calloc(1, sizeof *w);
     *ra = (struct ra){
         .loc = malloc(IR_MAX_INS * sizeof *ra->loc),
         .temp = malloc(IR_MAX_INS * sizeof *ra->temp),
+        .reload = malloc(RA_MAX_RELOADS * sizeof *ra->reload),
         .work = w,
     };
-    if (!w || !ra->loc || !ra->temp)
+    if (!w || !ra->loc || !ra->temp || !ra->reload)
         return false;
     w->bundle_cap = w->heap_cap = 2 * IR_MAX_INS;
     w->bundle = malloc(w->bundle_cap * sizeof *w->bundle);
@@ -60,9 +25,10 @@ bool ra_init(struct ra *ra)
     w->next_value = malloc(IR_MAX_INS * sizeof *w->next_value);
     w->group_cap = w->bundle_cap;
     w->group = malloc(w->group_cap * sizeof *w->group);
+    w->want = malloc(RA_MAX_WANTS * sizeof *w->want);
     w->range_cap = 65536;
     w->range = malloc(w->range_cap * sizeof *w->range);
-    return w->bundle && w->heap && w->bundle_of && w->next_value && w->group && w->range;
+    return w->bundle && w->heap && w->bundle_of && w->next_value && w->group && w->want && w->range;
 }
 
 void ra_fini(struct ra *ra)
@@ -70,27 +36,18 @@ void ra_fini(struct ra *ra)
     struct ra_work *w = ra->work;
     free(ra->loc);
     free(ra->temp);
+    free(ra->reload);
     if (w) {
         free(w->bundle);
         free(w->heap);
         free(w->bundle_of);
         free(w->next_value);
         free(w->group);
+        free(w->want);
         free(w->range);
         free(w->busy_memory);
     }
     free(w);
-}
-
-static uint32_t ra_random(struct ra_work *w, uint32_t below)
-{
-    w->random = w->random * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)(w->random ^ w->random >> 15) & 0xffffffff) * below >> 32);
-}
-
-static bool ra_is_random(const struct ra_work *w)
-{
-    return w->host->random_seed != 0;
 }
 
 /* --- occupation ------------------------------------------------------------------------------- */
@@ -109,43 +66,6 @@ static bool ra_reset_busy(struct ra_work *w, uint32_t positions)
     for (unsigned r = 0; r < RA_REGS; r++)
         w->busy[r] = w->busy_memory + r * words;
     return true;
-}
-
-static uint64_t ra_bits_from(uint32_t pos)
-{
-    return ~UINT64_C(0) << (pos & 63);
-}
-
-/* The bits before the position, in the word of the one before. */
-static uint64_t ra_bits_to(uint32_t pos)
-{
-    return ~UINT64_C(0) >> (63 - ((pos - 1) & 63));
-}
-
-static bool ra_busy(const uint64_t *map, uint32_t from, uint32_t to)
-{
-    uint32_t i = from / 64, last = (to - 1) / 64;
-    if (i == last)
-        return map[i] & ra_bits_from(from) & ra_bits_to(to);
-    if (map[i] & ra_bits_from(from))
-        return true;
-    while (++i < last)
-        if (map[i])
-            return true;
-    return map[last] & ra_bits_to(to);
-}
-
-static void ra_occupy(uint64_t *map, uint32_t from, uint32_t to)
-{
-    uint32_t i = from / 64, last = (to - 1) / 64;
-    if (i == last) {
-        map[i] |= ra_bits_from(from) & ra_bits_to(to);
-        return;
-    }
-    map[i] |= ra_bits_from(from);
-    while (++i < last)
-        map[i] = ~UINT64_C(0);
-    map[last] |= ra_bits_to(to);
 }
 
 static bool ra_fits(const struct ra_work *w, unsigned reg, const struct ra_bundle *b)
@@ -197,12 +117,6 @@ static bool ra_value_ranges(struct ra_work *w, const struct ir_interval *v, bool
     copy->from--;
     b->range = copy;
     return true;
-}
-
-static float ra_depth_weight(unsigned depth)
-{
-    static const float weight[] = {1, 10, 100, 1000, 10000, 100000};
-    return weight[depth < 5 ? depth : 5];
 }
 
 static float ra_value_weight(const struct ra_work *w, const struct ir_interval *v)
@@ -595,5 +509,8 @@ bool ra_run(struct ra *ra, const struct ir *ir, const struct ir_live *live,
         if (w->bundle[i].first)
             ra_queue(w, i);
     }
-    return ra_allocate(ra) && ra_frame(ra);
+    if (!ra_allocate(ra) || !ra_frame(ra))
+        return false;
+    ra_find_reloads(ra);
+    return true;
 }

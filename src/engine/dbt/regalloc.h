@@ -9,7 +9,8 @@
  * positions for each register, so that a test costs a few words.
  *
  * A value has one location for all its life, except PHIs: the emitter moves their arguments on the
- * edges. CONSTs have none. A value nobody wants has the location RA_NONE.
+ * edges. CONSTs have none. A value nobody wants has the location RA_NONE. One that lives in memory
+ * may be *reloaded*: within a block, from one use to another, a register has a copy of it.
  *
  * Registers are numbered 0 to 15 (integer) and 16 to 31 (floating point); what they are is the
  * host's business.
@@ -86,9 +87,21 @@ struct ra_host {
     uint32_t random_seed;
 };
 
+/* Before the instruction at position `from` a copy of the value is put into reg, good until `to`.
+ */
+struct ra_reload {
+    ir_ref value;
+    uint32_t from, to;
+    ra_loc reg;
+};
+
+#define RA_MAX_RELOADS 4096u
+
 struct ra {
-    ra_loc *loc;        /* by ir_ref */
-    uint8_t (*temp)[2]; /* by ir_ref */
+    ra_loc *loc;              /* by ir_ref */
+    uint8_t (*temp)[2];       /* by ir_ref */
+    struct ra_reload *reload; /* sorted by from */
+    uint32_t reload_count;
     struct ra_work *work;
 };
 
