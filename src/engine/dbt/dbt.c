@@ -359,14 +359,12 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
 /* A region was left before the instruction at h->pc, which is not compiled or must wait. */
 static struct region *dbt_instruction(struct vcpu *v)
 {
-    struct rv_hart *h = v->arch;
     if (dbt_interrupt(v))
         return dbt_next(v);
-    if (dbt_execute(v)) {
-        dbt_interrupt(v);
-        return dbt_next(v);
-    }
-    return NULL;
+    if (!dbt_execute(v))
+        return NULL;
+    dbt_interrupt(v);
+    return dbt_next(v);
 }
 
 static struct region *dbt_left(struct vcpu *v, uint64_t why)
