@@ -353,28 +353,54 @@ bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *
 
 /* ---- fetch ---- */
 
+/* The page if the fetch TLB has it. */
+static const uint8_t *fetch_from_tlb(struct vcpu *v, uint64_t va, gpa_t *gpa_page)
+{
+    const struct rv_fetch_tlb *t = hart_of(v)->fetch;
+    unsigned i = rv_fetch_index(va);
+    if (t->page[i] != align_down(va, RV_PAGE))
+        return NULL;
+    *gpa_page = align_down(t->gpa[i], RV_PAGE);
+    return addrspace_readable(v->mem, *gpa_page, RV_PAGE);
+}
+
+/* The page of a translation, which the fetch TLB gets. */
+static const uint8_t *fetch_translated(struct vcpu *v, uint64_t va, const struct rv_translation *t,
+                                       gpa_t *gpa_page)
+{
+    *gpa_page = align_down(t->gpa, RV_PAGE);
+    const uint8_t *bytes = addrspace_readable(v->mem, *gpa_page, RV_PAGE);
+    if (bytes && (t->perms & RV_EXEC))
+        rv_fetch_enter(hart_of(v)->fetch, align_down(va, RV_PAGE), tlb_gpa(t));
+    return bytes;
+}
+
 const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct rv_fault *fault)
 {
     struct rv_hart *h = hart_of(v);
-    unsigned i = rv_fetch_index(va);
-    uint64_t page = align_down(va, RV_PAGE);
-    if (h->fetch->page[i] == page) {
-        *gpa_page = align_down(h->fetch->gpa[i], RV_PAGE);
-        return addrspace_readable(v->mem, *gpa_page, RV_PAGE);
-    }
     struct rv_translation t;
+    const uint8_t *bytes = fetch_from_tlb(v, va, gpa_page);
+    if (bytes)
+        return bytes;
     fault->tval = va;
     if (!rv_translate(h, h->fetch_view, va, 2, RV_EXEC, &t, &fault->cause))
         return NULL;
-    *gpa_page = align_down(t.gpa, RV_PAGE);
-    const uint8_t *bytes = addrspace_readable(v->mem, *gpa_page, RV_PAGE);
-    if (!bytes) {
+    bytes = fetch_translated(v, va, &t, gpa_page);
+    if (!bytes)
         fault->cause = RV_CAUSE_FETCH_ACCESS;
-        return NULL;
-    }
-    if (t.perms & RV_EXEC)
-        rv_fetch_enter(h->fetch, page, tlb_gpa(&t));
     return bytes;
+}
+
+const uint8_t *rv_mem_fetch_known(struct vcpu *v, uint64_t va, gpa_t *gpa_page)
+{
+    struct rv_hart *h = hart_of(v);
+    struct rv_translation t;
+    const uint8_t *bytes = fetch_from_tlb(v, va, gpa_page);
+    if (bytes)
+        return bytes;
+    if (!rv_translate_known(h, h->fetch_view, va, RV_EXEC, &t) || !(t.perms & RV_EXEC))
+        return NULL;
+    return fetch_translated(v, va, &t, gpa_page);
 }
 
 /* ---- saved state ---- */

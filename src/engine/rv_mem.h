@@ -52,5 +52,9 @@ bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *
  */
 const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct rv_fault *fault);
 
+/* The same if it takes no effect that the guest could see, no exception in particular; else NULL.
+ */
+const uint8_t *rv_mem_fetch_known(struct vcpu *v, uint64_t va, gpa_t *gpa_page);
+
 /* Rebuilds what a TLB loaded from saved state lacks (host addresses). */
 int rv_mem_relink(struct vcpu *v, struct error *err);

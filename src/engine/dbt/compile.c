@@ -70,14 +70,14 @@ static uint64_t compile_now(void)
 
 void compiler_run(struct compiler *c, struct compile_job *job)
 {
-    const struct front_input in = {
-        .page = job->page,
-        .page_va = job->page_va,
-        .entry = job->entry,
-        .exts = job->exts,
-        .view = job->view,
-        .executed = job->all ? NULL : job->executed,
-    };
+    struct front_input in = {
+        .pages = job->pages, .entry = job->entry, .exts = job->exts, .view = job->view};
+    for (unsigned i = 0; i < job->pages; i++)
+        in.page[i] = (struct front_page){
+            .va = job->page[i].va,
+            .bytes = job->page[i].bytes,
+            .executed = job->all ? NULL : job->page[i].executed,
+        };
     size_t length;
     free(job->text);
     job->text = NULL;
@@ -195,7 +195,7 @@ bool compile_pending(const struct compile_queue *q, uint64_t pc, uint64_t gpa, u
 {
     for (unsigned n = q->taken; n != q->submitted; n++) {
         const struct compile_job *job = &q->job[n % QUEUE_JOBS];
-        if (job->page_va + job->entry == pc && job->gpa == gpa && job->view == view)
+        if (compile_pc(job) == pc && job->page[0].gpa == gpa && job->view == view)
             return true;
     }
     return false;

@@ -14,15 +14,21 @@
 #include "engine/dbt/backend.h"
 #include "engine/dbt/front.h"
 
+struct compile_page {
+    uint64_t va, gpa;
+    uint8_t bytes[4096];
+    uint64_t executed[4096 / 2 / 64];
+};
+
 struct compile_job {
     /* what to compile */
-    uint64_t page_va, exts, gpa;
-    uint16_t entry; /* offset in the page */
+    struct compile_page page[FRONT_PAGES];
+    unsigned pages;
+    uint64_t exts;
+    uint16_t entry; /* offset in the first page */
     uint8_t view;   /* enum rv_view */
     bool all;       /* also what has never run; executed is not looked at */
     bool dump;      /* wants text */
-    uint8_t page[4096];
-    uint64_t executed[4096 / 2 / 64];
     /* the result */
     bool ok; /* false: it cannot be compiled */
     struct front_info info;
@@ -30,6 +36,11 @@ struct compile_job {
     uint64_t ns; /* that it took */
     char *text;  /* what was compiled to what, for a person to read; NULL: not asked for */
 };
+
+static inline uint64_t compile_pc(const struct compile_job *job)
+{
+    return job->page[0].va + job->entry;
+}
 
 bool compile_job_init(struct compile_job *job); /* false: out of memory */
 void compile_job_fini(struct compile_job *job);

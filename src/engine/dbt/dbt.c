@@ -8,17 +8,17 @@
  * of an indirect exit) or by a linked exit of another region of the same page. Rules that keep this
  * exact:
  *
- *  1. The translation of the page that a region lies in was checked when it was entered from the
+ *  1. The translations of the pages that a region lies in were checked when it was entered from the
  *     interpreter or put into the jump cache. Whatever drops translations (rv_fetch_tlb.epoch) or
  *     makes code stale (code_epoch) happens outside regions, and empties the jump caches before the
- *     next one is entered. Links stay: they do not leave the page.
+ *     next one is entered. Links stay: they do not leave the pages.
  *  2. The view of memory and the context change only outside regions. There is a jump cache for
  *     each view, for U in each context.
  *  3. A region that uses floating point leaves at its entry unless mstatus.FS is dirty and frm one
  *     of the host's rounding modes. The interpreter makes FS dirty, at the instruction that does.
  *  4. When a page's bytes change its regions are freed. Nothing refers to them any more: links come
- *     from the same page, and the jump caches are emptied. What was compiled from other bytes than
- *     the page has when it is finished is thrown away.
+ *     from regions of the same pages, and the jump caches are emptied. What was compiled from other
+ * bytes than the page has when it is finished is thrown away.
  *  5. When code memory is full everything is dropped, at the next entry of the engine.
  *  6. Which regions there are at an instruction must depend on the guest alone when time is
  *     counted in instructions. Only where time is real does another thread compile.
@@ -92,32 +92,84 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
 
 /* ---- compiling ---- */
 
-static void job_executed(struct compile_job *job, const struct code_page *page)
+/* The decoded page at a virtual address, if its translation and its bytes are at hand. */
+static struct code_page *dbt_page(const struct rv_hart *h, uint64_t va)
 {
-    memset(job->executed, 0, sizeof job->executed);
-    for (unsigned i = 0; i < CODE_SLOTS; i++)
-        job->executed[i / 64] |= (uint64_t)interp_has_run(page, i) << i % 64;
+    const struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(va)];
+    return e->tag == align_down(va, RV_PAGE) ? e->code : NULL;
 }
 
-static void job_fill(const struct dbt *d, const struct rv_hart *h, struct compile_job *job,
-                     const struct code_page *page, uint64_t pc)
+static void job_page(const struct dbt *d, const struct code_page *page, uint64_t va,
+                     struct front_page *out)
 {
-    job->page_va = align_down(pc, RV_PAGE);
-    job->entry = (uint16_t)(pc % RV_PAGE);
-    job->exts = h->exts;
-    job->gpa = page->gpa;
-    job->view = h->view;
+    *out = (struct front_page){
+        .va = align_down(va, RV_PAGE),
+        .bytes = page->bytes,
+        .executed = d->eager ? NULL : page->run,
+    };
+}
+
+/* A front_input.more. */
+static bool job_more(void *ctx, uint64_t pc, bool middle, struct front_page *out)
+{
+    struct vcpu *v = ctx;
+    const struct code_page *page = dbt_page(v->arch, pc);
+    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
+    if (!page || !(middle || (page->run[slot / 64] >> slot % 64 & 1)))
+        return false;
+    job_page(dbt_of(v), page, pc, out);
+    return true;
+}
+
+static void job_fill(struct vcpu *v, struct compile_job *job, const struct code_page *page,
+                     uint64_t pc)
+{
+    const struct dbt *d = dbt_of(v);
+    const struct rv_hart *h = v->arch;
+    struct front_input in = {
+        .pages = 1,
+        .entry = (unsigned)(pc % RV_PAGE),
+        .exts = h->exts,
+        .view = h->view,
+        .more = job_more,
+        .more_ctx = v,
+    };
+    job_page(d, page, pc, &in.page[0]);
+    front_pages(&in);
+    job->pages = in.pages;
+    job->entry = (uint16_t)in.entry;
+    job->exts = in.exts;
+    job->view = in.view;
     job->all = d->eager;
     job->dump = d->dump;
-    memcpy(job->page, page->bytes, sizeof job->page);
-    if (!d->eager)
-        job_executed(job, page);
+    for (unsigned i = 0; i < in.pages; i++) {
+        struct compile_page *p = &job->page[i];
+        const struct code_page *c = i ? dbt_page(h, in.page[i].va) : page;
+        p->va = in.page[i].va;
+        p->gpa = c->gpa;
+        memcpy(p->bytes, c->bytes, sizeof p->bytes);
+        memcpy(p->executed, c->run, sizeof p->executed);
+    }
+}
+
+/* Where the job's region belongs. False: its pages are not what they were (rule 4). */
+static bool job_place(struct vcpu *v, const struct compile_job *job, struct region_place *place)
+{
+    *place = (struct region_place){
+        .pc = compile_pc(job), .view = job->view, .pages = (uint8_t)job->pages};
+    for (unsigned i = 0; i < job->pages; i++) {
+        struct code_page *page = interp_page(v, job->page[i].gpa);
+        if (!page || memcmp(page->bytes, job->page[i].bytes, sizeof page->bytes))
+            return false;
+        place->page[i] = (struct region_page){.page = page, .va = job->page[i].va};
+    }
+    return true;
 }
 
 /* Where the region is, behind what it is. */
 static void job_dump(const struct dbt *d, const struct compile_job *job, const struct region *r)
 {
-    unsigned long long pc = job->page_va + job->entry;
+    unsigned long long pc = compile_pc(job);
     if (!d->dump || !job->text)
         return;
     flockfile(d->dump); /* vCPUs share it */
@@ -133,20 +185,19 @@ static void job_dump(const struct dbt *d, const struct compile_job *job, const s
 static struct region *job_install(struct vcpu *v, const struct compile_job *job)
 {
     struct dbt *d = dbt_of(v);
-    struct code_page *page = interp_page(v, job->gpa);
-    uint64_t pc = job->page_va + job->entry;
+    struct region_place place;
     d->stats.compile_ns += job->ns;
-    if (!page || memcmp(page->bytes, job->page, sizeof job->page) || d->regions.full ||
-        region_find(&d->regions, pc, job->view, page))
+    if (d->regions.full || !job_place(v, job, &place) ||
+        region_find(&d->regions, place.pc, job->view, place.page[0].page))
         return NULL;
-    struct region *r = region_add(&d->regions, pc, job->view, page, job->ok ? &job->code : NULL);
+    struct region *r = region_add(&d->regions, &place, job->ok ? &job->code : NULL);
     job_dump(d, job, r);
     if (!r || !job->ok) {
         d->stats.given_up++;
         return r;
     }
     r->uses_fp = job->info.uses_fp;
-    interp_install(v, page, job->entry / 2u);
+    interp_install(v, place.page[0].page, job->entry / 2u);
     d->stats.regions++;
     d->stats.region_insns += job->info.insns;
     return r;
@@ -176,12 +227,12 @@ static struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64
         struct compile_job *job;
         if (!compile_pending(d->queue, pc, page->gpa, h->view) &&
             (job = compile_next(d->queue)) != NULL) {
-            job_fill(d, h, job, page, pc);
+            job_fill(v, job, page, pc);
             compile_submit(d->queue);
         }
         return NULL;
     }
-    job_fill(d, h, &d->job, page, pc);
+    job_fill(v, &d->job, page, pc);
     compiler_run(d->compiler, &d->job);
     return job_install(v, &d->job);
 }
@@ -204,21 +255,19 @@ static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint6
 
 /* ---- running ---- */
 
-/* Rule 3. */
-static bool region_fits(const struct region *r, const struct rv_hart *h)
+/* Whether the region can be entered now (rules 1 and 3). */
+static bool region_fits(struct vcpu *v, const struct region *r)
 {
+    const struct rv_hart *h = v->arch;
     if (!r || !r->code)
         return false;
-    if (!r->uses_fp)
-        return true;
-    return (h->mstatus & RV_MSTATUS_FS) == RV_MSTATUS_FS && h->frm <= FP_RUP;
-}
-
-/* The decoded page that h->pc is on, if its translation is at hand. */
-static struct code_page *dbt_page(const struct rv_hart *h)
-{
-    const struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(h->pc)];
-    return e->tag == align_down(h->pc, RV_PAGE) ? e->code : NULL;
+    if (r->uses_fp && ((h->mstatus & RV_MSTATUS_FS) != RV_MSTATUS_FS || h->frm > FP_RUP))
+        return false;
+    for (unsigned i = 1; i < r->pages; i++)
+        if (interp_page_at(v, r->page[i].va) != r->page[i].page)
+            return false;
+    /* A look at its pages may have found that they have changed. */
+    return r->code && !dbt_of(v)->regions.full;
 }
 
 /* ---- what regions leave to the engine ---- */
@@ -282,7 +331,7 @@ static void dbt_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
 static bool dbt_execute(struct vcpu *v)
 {
     struct rv_hart *h = v->arch;
-    const struct code_page *page = dbt_page(h);
+    const struct code_page *page = dbt_page(h, h->pc);
     unsigned offset = (unsigned)(h->pc % RV_PAGE);
     struct rv_insn in;
     if (!page || (page->bytes[offset] & 3) != 3 || offset + 4 > RV_PAGE)
@@ -311,7 +360,7 @@ static struct region *dbt_here(struct vcpu *v)
     if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
         return NULL;
     dbt_settle(d, h);
-    struct code_page *page = dbt_page(h);
+    struct code_page *page = dbt_page(h, h->pc);
     if (!page)
         return NULL;
     struct region *r = region_find(&d->regions, h->pc, h->view, page);
@@ -332,7 +381,7 @@ static struct region *dbt_next(struct vcpu *v)
             return NULL;
         dbt_interrupt(v);
     }
-    if (!region_fits(r, h))
+    if (!region_fits(v, r))
         return NULL;
     jump_cache_put(&d->regions, d->jump, r);
     return r;
@@ -346,13 +395,16 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
     const struct region_link *l = &d->regions.link[index];
     h->pc = l->pc;
     const struct region *from = &d->regions.region[l->region];
-    struct region *to = region_find(&d->regions, l->pc, from->view, from->page);
+    const struct code_page *page = dbt_page(h, h->pc);
+    struct region *to = page ? region_find(&d->regions, l->pc, from->view, page) : NULL;
     if (!to || !to->code)
         return dbt_next(v);
-    if (!region_fits(to, h))
+    if (!region_fits(v, to))
         return NULL;
-    region_link_to(&d->regions, index, to);
-    d->stats.links++;
+    if (region_link_to(&d->regions, index, to))
+        d->stats.links++;
+    else
+        jump_cache_put(&d->regions, d->jump, to);
     return to;
 }
 
@@ -402,7 +454,7 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
     struct region *r = region_find(&d->regions, pc, h->view, page);
     if (!r)
         r = dbt_compile(v, page, pc);
-    if (!region_fits(r, h))
+    if (!region_fits(v, r))
         return false;
     jump_cache_put(&d->regions, d->jump, r);
     uint64_t before = h->icount;

@@ -356,14 +356,43 @@ static void emit_exit(struct emit *e, ir_ref ref)
     asm_jmp(&e->a, &s->label);
 }
 
+/*
+ * With all slots home: to where the jump cache says that code for the constant pc is, else to the
+ * label. Uses rax and rcx; rax is pc afterwards.
+ */
+static void emit_jump_cached(struct emit *e, uint64_t pc, struct asm_label *miss)
+{
+    int32_t entry = (int32_t)((pc >> 1 & (e->t->jump_entries - 1)) << 4);
+    asm_mov_imm(&e->a, RAX, pc);
+    asm_rm(&e->a, ASM_MOV, 8, RCX, asm_mem(RBP, e->t->jump_offset));
+    asm_rm(&e->a, ASM_CMP, 8, RAX, asm_mem(RCX, entry));
+    asm_jcc(&e->a, CC_NE, miss);
+    asm_jmp_m(&e->a, asm_mem(RCX, entry + 8));
+}
+
+/* An exit that is not linked, because there is nothing to link to or because it must not be. */
 static void emit_link_stub(struct emit *e, struct emit_stub *s)
 {
     struct back_link *link = &e->out->links[s->to];
+    struct asm_label miss = {0};
     asm_bind(&e->a, &s->label);
     link->stub = asm_pos(&e->a);
+    emit_jump_cached(e, link->pc, &miss);
+    asm_bind(&e->a, &miss);
     link->index = asm_pos(&e->a) + 1;
     asm_data(&e->a, "\xb8\0\0\0\0", 5); /* mov eax, imm32 */
     emit_thunk_jump(e, 0xe9, BACK_THUNK_EXIT);
+}
+
+static void emit_exit_const(struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    struct asm_label miss = {0};
+    emit_home(e, ins->snap);
+    emit_count(e, e->ir->snap[ins->snap].retired);
+    emit_jump_cached(e, (uint64_t)ir_at(e->ir, ins->arg[0])->imm, &miss);
+    asm_bind(&e->a, &miss);
+    emit_thunk_jump(e, 0xe9, BACK_THUNK_INDIRECT);
 }
 
 /* All registers but the target's are free once the slots are home. */
@@ -371,6 +400,10 @@ static void emit_exit_ind(struct emit *e, ir_ref ref)
 {
     const struct ir_ins *ins = ir_at(e->ir, ref);
     ra_loc target = emit_loc(e, ins->arg[0]);
+    if (ra_is_const(target)) {
+        emit_exit_const(e, ref);
+        return;
+    }
     if (ra_is_home(target)) {
         emit_move(e, IR_I64, EMIT_FRAME_SCRATCH, target);
         target = EMIT_FRAME_SCRATCH;

@@ -1,130 +1,18 @@
 /*
- * Two steps: `scan` follows the code from the entry and finds the blocks; `build` makes IR of each.
+ * Two steps: front_scan.c finds the blocks, `build` makes IR of each.
  *
  * A block ends at a transfer of control, at an instruction that another block begins with, or where
- * the budget or the page ends. Every block adds the instructions it retired at its end, so that
- * each begins with none pending; edges backwards do it with a TICK, which is where a region can be
+ * what was scanned ends. Every block adds the instructions it retired at its end, so that each
+ * begins with none pending; edges backwards do it with a TICK, which is where a region can be
  * stopped. The entry has one too, because regions jump to each other.
+ *
+ * An inlined call writes the link register, a constant, and goes on in what it calls. The return
+ * compares its target with what the call wrote, which is nothing to do as long as nobody has stored
+ * the register.
  */
 #include "engine/dbt/front_impl.h"
 
 #include "base/bits.h"
-
-/* ---- scanning ---- */
-
-/* Decodes at offset; false if it is illegal or continues on the next page. */
-static bool front_decode(const struct front *f, unsigned offset, struct rv_insn *out)
-{
-    uint16_t low = le16_get(f->in->page + offset);
-    uint32_t bits = low;
-    if (rv_insn_len(low) == 4) {
-        if (offset + 4 > FRONT_PAGE)
-            return false;
-        bits = le32_get(f->in->page + offset);
-    }
-    return rv_decode(bits, f->in->exts, out);
-}
-
-static bool ends_block(const struct rv_insn *in)
-{
-    switch (rv_op_info(in->op)->kind) {
-    case RV_KIND_BRANCH:
-    case RV_KIND_JAL:
-    case RV_KIND_JALR:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool compiles(const struct front *f, const struct rv_insn *in);
-
-static bool uses_fp(const struct rv_insn *in)
-{
-    switch (rv_op_info(in->op)->kind) {
-    case RV_KIND_FLOAD:
-    case RV_KIND_FSTORE:
-    case RV_KIND_FP:
-        return true;
-    case RV_KIND_CSR:
-        return front_csr_uses_fp(in);
-    default:
-        return false;
-    }
-}
-
-/* The entry is wanted in any case. */
-static bool has_run(const struct front *f, unsigned offset)
-{
-    return !f->in->executed || offset == f->in->entry ||
-           (f->in->executed[offset / 128] >> offset / 2 % 64 & 1);
-}
-
-static void scan_add(struct front *f, unsigned offset)
-{
-    if (offset >= FRONT_PAGE || !has_run(f, offset) || f->block_at[offset / 2] != FRONT_NO_BLOCK ||
-        f->count == FRONT_MAX_BLOCKS)
-        return;
-    f->block_at[offset / 2] = (uint16_t)f->count;
-    f->blocks[f->count++] = (struct front_block){.start = (uint16_t)offset};
-}
-
-/* Targets within the page; addresses wrap like the guest's. */
-static unsigned target_of(unsigned offset, const struct rv_insn *in)
-{
-    int64_t t = (int64_t)offset + in->imm;
-    return t >= 0 && t < FRONT_PAGE ? (unsigned)t : FRONT_PAGE;
-}
-
-/* The slots that an instruction may write; too many do no harm. */
-static void scan_writes(struct front *f, const struct rv_insn *in)
-{
-    _Static_assert(FRONT_SLOT_F == 32 && FRONT_SLOT_CSR == 64, "the words of the mask");
-    f->writes[0] |= UINT64_C(1) << in->rd;
-    if (uses_fp(in))
-        f->writes[0] |= UINT64_C(1) << (FRONT_SLOT_F + in->rd);
-    if (rv_op_info(in->op)->kind == RV_KIND_CSR)
-        f->writes[1] = UINT64_MAX;
-}
-
-/* Walks one block; adds what it leads to. */
-static void scan_block(struct front *f, unsigned index)
-{
-    unsigned offset = f->blocks[index].start;
-    struct rv_insn in;
-    while (offset < FRONT_PAGE && f->info->insns < FRONT_MAX_INSNS) {
-        if (f->seen[offset / 2]) {
-            scan_add(f, offset); /* runs into code that is known: split there */
-            break;
-        }
-        if (!has_run(f, offset) || !front_decode(f, offset, &in) || !compiles(f, &in))
-            break;
-        f->seen[offset / 2] = 1;
-        f->info->insns++;
-        f->info->uses_fp |= uses_fp(&in);
-        scan_writes(f, &in);
-        unsigned next = offset + in.len;
-        if (ends_block(&in)) {
-            if (rv_op_info(in.op)->kind == RV_KIND_BRANCH) {
-                scan_add(f, next);
-                scan_add(f, target_of(offset, &in));
-            } else if (in.op == RV_OP_JAL && !in.rd) {
-                scan_add(f, target_of(offset, &in));
-            }
-            break;
-        }
-        offset = next;
-    }
-}
-
-static void scan(struct front *f)
-{
-    memset(f->block_at, 0xff, sizeof f->block_at);
-    memset(f->seen, 0, sizeof f->seen);
-    scan_add(f, f->in->entry);
-    for (unsigned i = 0; i < f->count; i++)
-        scan_block(f, i);
-}
 
 /* ---- values ---- */
 
@@ -598,7 +486,7 @@ static bool fp_compiles(const struct rv_insn *in)
 
 /* ---- blocks ---- */
 
-static bool compiles(const struct front *f, const struct rv_insn *in)
+bool front_compiles(const struct front *f, const struct rv_insn *in)
 {
     unsigned kind;
     bool wide;
@@ -685,32 +573,16 @@ static void build_insn(struct front *f, const struct rv_insn *in)
 /* Leaves the region for a guest address; those on other pages must be looked up each time. */
 static void exit_to(struct front *f, uint64_t pc)
 {
-    if (align_down(pc, FRONT_PAGE) == f->in->page_va)
+    if (front_has_page(f, pc))
         ir_exit(f->ir, ir_snapshot(f->ir, pc, 0));
     else
         ir_exit_ind(f->ir, ir_i64(f->ir, pc), ir_snapshot(f->ir, pc, 0));
 }
 
-/* A block may have been found that turned out not to begin with anything that compiles. */
-static bool block_exists(const struct front *f, const struct front_block *b)
-{
-    return f->seen[b->start / 2];
-}
-
-/* The block of the region that starts at pc, or NULL. */
-static struct front_block *block_for(struct front *f, uint64_t pc)
-{
-    uint64_t offset = pc - f->in->page_va;
-    if (offset >= FRONT_PAGE || f->block_at[offset / 2] == FRONT_NO_BLOCK)
-        return NULL;
-    struct front_block *b = &f->blocks[f->block_at[offset / 2]];
-    return block_exists(f, b) ? b : NULL;
-}
-
 /* Goes on at pc from the end of the current block, whose instructions have been counted. */
-static void go_to(struct front *f, uint64_t pc)
+static void go_to(struct front *f, unsigned context, uint64_t pc)
 {
-    struct front_block *b = block_for(f, pc);
+    struct front_block *b = front_block_at(f, context, pc);
     if (b)
         ir_jump(f->ir, b->ir);
     else
@@ -730,7 +602,8 @@ static void build_branch(struct front *f, const struct rv_insn *in)
                          front_get_x(f, in->rs2));
     ir_count(ir, f->retired + 1);
     /* Both sides get a block of their own: the values of slots at its start are this block's. */
-    struct front_block *t = block_for(f, taken), *n = block_for(f, next);
+    struct front_block *t = front_block_at(f, f->context, taken);
+    struct front_block *n = front_block_at(f, f->context, next);
     bool backward = in->imm <= 0;
     uint32_t yes = t && !backward ? t->ir : ir_block_new(ir, taken);
     uint32_t no = n ? n->ir : ir_block_new(ir, next);
@@ -740,7 +613,7 @@ static void build_branch(struct front *f, const struct rv_insn *in)
         ir_block_seal(ir, yes);
         if (backward)
             ir_tick(ir, 0, ir_snapshot(ir, taken, 0));
-        go_to(f, taken);
+        go_to(f, f->context, taken);
     }
     if (!n) {
         ir_block_begin(ir, no);
@@ -749,66 +622,105 @@ static void build_branch(struct front *f, const struct rv_insn *in)
     }
 }
 
-static void build_jump(struct front *f, const struct rv_insn *in)
+/* The return of an inlined call: nearly always to where the call expects it. */
+static void build_return(struct front *f, ir_ref target)
 {
     struct ir *ir = f->ir;
-    uint64_t next = f->pc + in->len;
-    if (in->op == RV_OP_JALR) {
-        ir_ref target = ir_op2(ir, IR_ADD, front_get_x(f, in->rs1), imm64(f, in));
-        target = ir_op2(ir, IR_AND, target, ir_i64(ir, ~UINT64_C(1)));
-        front_set_x(f, in->rd, ir_i64(ir, next));
-        ir_count(ir, f->retired + 1);
+    const struct front_context *c = &f->contexts[f->context];
+    uint32_t back = ir_block_new(ir, c->return_pc), away = ir_block_new(ir, f->pc);
+    ir_branch(ir, ir_op2(ir, IR_EQ, target, ir_i64(ir, c->return_pc)), back, away,
+              IR_BRANCH_LIKELY);
+    ir_block_begin(ir, back);
+    ir_block_seal(ir, back);
+    go_to(f, c->parent, c->return_pc);
+    ir_block_begin(ir, away);
+    ir_block_seal(ir, away);
+    ir_exit_ind(ir, target, ir_snapshot(ir, f->pc, 0));
+}
+
+static void build_jalr(struct front *f, const struct rv_insn *in)
+{
+    struct ir *ir = f->ir;
+    ir_ref target = ir_op2(ir, IR_ADD, front_get_x(f, in->rs1), imm64(f, in));
+    target = ir_op2(ir, IR_AND, target, ir_i64(ir, ~UINT64_C(1)));
+    front_set_x(f, in->rd, ir_i64(ir, f->pc + in->len));
+    ir_count(ir, f->retired + 1);
+    if (f->context && front_is_return(in))
+        build_return(f, target);
+    else
         ir_exit_ind(ir, target, ir_snapshot(ir, f->pc, 0));
-        return;
-    }
-    uint64_t target = f->pc + (uint64_t)(int64_t)in->imm;
+}
+
+static void build_jal(struct front *f, const struct rv_insn *in)
+{
+    struct ir *ir = f->ir;
+    uint64_t next = f->pc + in->len, target = f->pc + (uint64_t)(int64_t)in->imm;
+    unsigned called = in->rd ? front_call_context(f, f->context, next) : 0;
     front_set_x(f, in->rd, ir_i64(ir, next));
-    if (!in->rd && in->imm <= 0 && block_for(f, target)) {
+    if (!in->rd && in->imm <= 0 && front_block_at(f, f->context, target)) {
         ir_tick(ir, f->retired + 1, ir_snapshot(ir, target, 0));
-        go_to(f, target);
+        go_to(f, f->context, target);
         return;
     }
     ir_count(ir, f->retired + 1);
-    if (in->rd)
+    if (in->rd && !called)
         exit_to(f, target);
     else
-        go_to(f, target);
+        go_to(f, in->rd ? called : f->context, target);
+}
+
+static void build_transfer(struct front *f, const struct rv_insn *in)
+{
+    if (rv_op_info(in->op)->kind == RV_KIND_BRANCH)
+        build_branch(f, in);
+    else if (in->op == RV_OP_JALR)
+        build_jalr(f, in);
+    else
+        build_jal(f, in);
+}
+
+/* What was scanned ends before f->pc. */
+static void build_end(struct front *f)
+{
+    struct rv_insn in;
+    bool known =
+        front_decode(f, f->pc, &in, NULL) ? front_compiles(f, &in) : !front_has_page(f, f->pc);
+    ir_count(f->ir, f->retired);
+    if (known)
+        exit_to(f, f->pc);
+    else
+        ir_exit_interp(f->ir, ir_snapshot(f->ir, f->pc, 0));
 }
 
 static void build_block(struct front *f, const struct front_block *b)
 {
-    unsigned offset = b->start;
     struct rv_insn in;
     f->retired = 0;
+    f->context = b->context;
     ir_block_begin(f->ir, b->ir);
-    for (;;) {
-        f->pc = f->in->page_va + offset;
-        if (offset > b->start && block_for(f, f->pc)) {
+    for (f->pc = b->pc;; f->pc += in.len) {
+        if (f->pc != b->pc && front_block_at(f, b->context, f->pc)) {
             ir_count(f->ir, f->retired);
-            go_to(f, f->pc);
+            go_to(f, b->context, f->pc);
             return;
         }
-        if (offset >= FRONT_PAGE || !f->seen[offset / 2]) {
-            bool known = offset < FRONT_PAGE && front_decode(f, offset, &in) && compiles(f, &in);
-            ir_count(f->ir, f->retired);
-            if (known || offset >= FRONT_PAGE)
-                exit_to(f, f->pc);
-            else
-                ir_exit_interp(f->ir, ir_snapshot(f->ir, f->pc, 0));
+        if (!front_seen(f, b->context, f->pc)) {
+            build_end(f);
             return;
         }
-        front_decode(f, offset, &in);
-        if (ends_block(&in)) {
-            if (rv_op_info(in.op)->kind == RV_KIND_BRANCH)
-                build_branch(f, &in);
-            else
-                build_jump(f, &in);
+        front_decode(f, f->pc, &in, &f->bits);
+        if (front_ends_block(&in)) {
+            build_transfer(f, &in);
             return;
         }
         build_insn(f, &in);
         f->retired++;
-        offset += in.len;
     }
+}
+
+static bool block_exists(struct front *f, const struct front_block *b)
+{
+    return front_seen(f, b->context, b->pc);
 }
 
 static void build(struct front *f)
@@ -821,8 +733,8 @@ static void build(struct front *f)
     ir_declare_writes(f->ir, f->writes);
     for (unsigned i = 0; i < f->count; i++)
         if (block_exists(f, &f->blocks[i]))
-            f->blocks[i].ir = ir_block_new(f->ir, f->in->page_va + f->blocks[i].start);
-    uint64_t entry_pc = f->in->page_va + f->in->entry;
+            f->blocks[i].ir = ir_block_new(f->ir, f->blocks[i].pc);
+    uint64_t entry_pc = f->blocks[0].pc;
     if (f->info->uses_fp)
         front_fp_gate(f, entry_pc);
     ir_tick(f->ir, 0, ir_snapshot(f->ir, entry_pc, 0));
@@ -837,10 +749,14 @@ static void build(struct front *f)
 
 bool front_build(struct ir *ir, const struct front_input *in, struct front_info *info)
 {
+    struct front f;
     *info = (struct front_info){0};
-    struct front f = {.in = in, .ir = ir, .info = info};
-    scan(&f);
-    if (!f.seen[in->entry / 2])
+    f.in = in;
+    f.ir = ir;
+    f.info = info;
+    f.retired = 0;
+    front_scan(&f);
+    if (!f.count || !block_exists(&f, &f.blocks[0]))
         return false;
     info->blocks = f.count;
     build(&f);

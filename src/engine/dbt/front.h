@@ -1,7 +1,9 @@
 /*
- * The riscv64 front end of the translator: finds a region in a page of guest code and builds its
- * IR. What it does not compile (most CSRs, system instructions ...) ends in an exit to the
- * engine.
+ * The riscv64 front end of the translator: finds a region in guest code and builds its IR. What it
+ * does not compile (most CSRs, system instructions ...) ends in an exit to the engine.
+ *
+ * A region begins at one instruction and follows branches, jumps and, to a small depth, direct
+ * calls, each call with a copy of what it calls. It lies in up to FRONT_PAGES pages.
  *
  * Slots of the IR are x0..x31 (x0 is never written), 32 + f0..f31 as F64, and some CSRs.
  */
@@ -24,25 +26,38 @@ enum {
 };
 
 #define FRONT_MAX_INSNS 512 /* guest instructions of a region */
-#define FRONT_MAX_BLOCKS 128
+#define FRONT_MAX_BLOCKS 160
+#define FRONT_PAGES 4
 
-struct front_input {
-    const uint8_t *page; /* the 4096 bytes */
-    uint64_t page_va;    /* where the guest sees them */
-    unsigned entry;      /* offset of the first instruction, even */
-    uint64_t exts;       /* as for rv_decode */
-    uint8_t view;        /* enum rv_view: of code and data */
+struct front_page {
+    uint64_t va;          /* where the guest sees it */
+    const uint8_t *bytes; /* 4096 */
     /* A bit for each halfword: an instruction there has run. What has not is left out. NULL: all.
      */
     const uint64_t *executed;
 };
 
+struct front_input {
+    struct front_page page[FRONT_PAGES]; /* the entry is on the first */
+    unsigned pages;
+    unsigned entry; /* offset of the first instruction, even */
+    uint64_t exts;  /* as for rv_decode */
+    uint8_t view;   /* enum rv_view: of code and data */
+    /*
+     * For front_pages: fills *out with the page that holds pc. False: it is not at hand, or no
+     * instruction has run at pc, unless `middle` says that none begins there.
+     */
+    bool (*more)(void *ctx, uint64_t pc, bool middle, struct front_page *out);
+    void *more_ctx;
+};
+
 struct front_info {
     unsigned insns; /* guest instructions in the region */
     unsigned blocks;
-    bool uses_fp;       /* needs mstatus.FS to be dirty, and leaves at its entry if it is not */
-    uint16_t low, high; /* offsets within the page: [low, high) was looked at */
+    bool uses_fp; /* needs mstatus.FS to be dirty, and leaves at its entry if it is not */
 };
 
+/* Adds to in->page what else the region at the entry wants, as far as in->more has it. */
+void front_pages(struct front_input *in);
 /* Resets ir and fills it. False: nothing worth compiling begins there. */
 bool front_build(struct ir *ir, const struct front_input *in, struct front_info *info);

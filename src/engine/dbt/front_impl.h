@@ -1,5 +1,10 @@
 /*
- * The front end from the inside: shared by front.c and front_sys.c and by nothing else.
+ * The front end from the inside: shared by the files front*.c and by nothing else.
+ *
+ * A place in a region is a guest address in a *context*: the function that the region begins in is
+ * context 0, and each inlined call has one of its own, so that the code called is there once for
+ * each call. No way leads back into a context but returns, which go forward in the caller; so every
+ * loop has a branch or jump backwards within one context.
  */
 #pragma once
 
@@ -7,26 +12,65 @@
 #include "isa/riscv64/decode.h"
 
 #define FRONT_PAGE 4096u
+#define FRONT_MAX_CONTEXTS 32u
+#define FRONT_SPOTS 2048u /* a power of two, some times more than places */
 #define FRONT_NO_BLOCK UINT16_MAX
 
 struct front_block {
-    uint16_t start; /* offset in the page */
-    uint32_t ir;    /* block of the IR */
+    uint64_t pc;
+    uint32_t ir; /* block of the IR */
+    uint16_t context;
+};
+
+struct front_context {
+    uint64_t return_pc;
+    uint16_t parent; /* context of the call */
+    uint16_t insns;  /* scanned in it */
+    uint8_t depth;
+};
+
+/* What is known of a place: an entry of a hash table. */
+struct front_spot {
+    uint32_t key;   /* context << 16 | position, + 1; 0: free */
+    uint16_t block; /* index of the block that starts there, or NO_BLOCK */
+    bool seen;      /* an instruction starts there that is in the region */
 };
 
 struct front {
     const struct front_input *in;
     struct ir *ir;
     struct front_info *info;
+    struct front_page page[FRONT_PAGES];
+    unsigned pages;
     struct front_block blocks[FRONT_MAX_BLOCKS];
     unsigned count;
-    uint16_t block_at[FRONT_PAGE / 2]; /* index of the block that starts there, or NO_BLOCK */
-    uint8_t seen[FRONT_PAGE / 2];      /* an instruction starts there that is in the region */
-    uint64_t writes[2];                /* bits of slots that the region may write */
+    struct front_context contexts[FRONT_MAX_CONTEXTS];
+    unsigned context_count;
+    struct front_spot spots[FRONT_SPOTS];
+    uint64_t writes[2]; /* bits of slots that the region may write */
     /* while building */
     uint64_t pc;
+    uint32_t bits;    /* of the current instruction */
+    uint16_t context; /* of the current block */
     unsigned retired; /* in this block, before the current instruction */
 };
+
+/* front_scan.c */
+void front_scan(struct front *f);
+/* False if it is illegal, or not all of it is at hand. bits may be NULL. */
+bool front_decode(struct front *f, uint64_t pc, struct rv_insn *out, uint32_t *bits);
+/* Whether the instruction is in the region / the block that begins there, NULL: none. */
+bool front_seen(struct front *f, unsigned context, uint64_t pc);
+struct front_block *front_block_at(struct front *f, unsigned context, uint64_t pc);
+/* Whether pc is on one of the region's pages. */
+bool front_has_page(struct front *f, uint64_t pc);
+/* The context of the call that returns to return_pc; 0: it was not inlined. */
+unsigned front_call_context(const struct front *f, unsigned context, uint64_t return_pc);
+bool front_ends_block(const struct rv_insn *in);
+bool front_is_return(const struct rv_insn *in);
+
+/* front.c */
+bool front_compiles(const struct front *f, const struct rv_insn *in);
 
 static inline ir_ref front_get_x(struct front *f, unsigned r)
 {

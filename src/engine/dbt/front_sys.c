@@ -233,10 +233,8 @@ void front_lr_sc(struct front *f, const struct rv_insn *in)
 
 void front_cbo_zero(struct front *f, const struct rv_insn *in)
 {
-    uint64_t offset = f->pc - f->in->page_va;
     ir_call(f->ir, IR_VOID, DBT_HELPER_CBO_ZERO, IR_CALL_EXITS | IR_CALL_MEM_SAME,
-            front_get_x(f, in->rs1), ir_i64(f->ir, le32_get(f->in->page + offset)), 0,
-            front_snap_here(f));
+            front_get_x(f, in->rs1), ir_i64(f->ir, f->bits), 0, front_snap_here(f));
 }
 
 void front_fp_gate(struct front *f, uint64_t pc)

@@ -56,7 +56,7 @@ struct region *region_find(struct regions *rs, uint64_t pc, unsigned view,
 {
     for (uint32_t i = *region_bucket(rs, pc, view); i; i = rs->region[i - 1].hash_next) {
         struct region *r = &rs->region[i - 1];
-        if (r->pc == pc && r->view == view && r->page == page)
+        if (r->pc == pc && r->view == view && r->page[0].page == page)
             return r;
     }
     return NULL;
@@ -73,7 +73,7 @@ static void region_unhash(struct regions *rs, uint32_t index)
 }
 
 /* Host code in its place; NULL: no room. */
-static uint8_t *region_place(struct regions *rs, const struct back_code *code)
+static uint8_t *region_place_code(struct regions *rs, const struct back_code *code)
 {
     if (rs->link_count + code->link_count > MAX_LINKS)
         return NULL;
@@ -95,26 +95,53 @@ static void region_add_links(struct regions *rs, struct region *r, const struct 
     }
 }
 
-struct region *region_add(struct regions *rs, uint64_t pc, unsigned view, struct code_page *page,
+/* The link of a page's list that its number n of region index stands in. */
+static uint32_t *region_page_next(struct regions *rs, uint32_t number)
+{
+    return &rs->region[(number - 1) / FRONT_PAGES].page[(number - 1) % FRONT_PAGES].next;
+}
+
+static void region_list(struct regions *rs, struct region *r)
+{
+    for (unsigned i = 0; i < r->pages; i++) {
+        struct region_page *p = &r->page[i];
+        p->next = p->page->native_list;
+        p->page->native_list = (uint32_t)(r - rs->region) * FRONT_PAGES + i + 1;
+    }
+}
+
+static void region_unlist(struct regions *rs, uint32_t index)
+{
+    struct region *r = &rs->region[index];
+    for (unsigned i = 0; i < r->pages; i++) {
+        uint32_t *p = &r->page[i].page->native_list;
+        while (*p && *p != index * FRONT_PAGES + i + 1)
+            p = region_page_next(rs, *p);
+        *p = r->page[i].next;
+    }
+}
+
+struct region *region_add(struct regions *rs, const struct region_place *place,
                           const struct back_code *code)
 {
-    uint8_t *rw = code ? region_place(rs, code) : NULL;
+    uint8_t *rw = code ? region_place_code(rs, code) : NULL;
     if (rs->count == MAX_REGIONS || (code && !rw)) {
         rs->full = true;
         return NULL;
     }
-    uint32_t *bucket = region_bucket(rs, pc, view);
+    uint32_t *bucket = region_bucket(rs, place->pc, place->view);
     struct region *r = &rs->region[rs->count++];
     *r = (struct region){
-        .pc = pc,
-        .page = page,
+        .pc = place->pc,
         .code = rw,
         .size = rw ? (uint32_t)code->size : 0,
         .hash_next = *bucket,
-        .page_next = page->native_list,
-        .view = (uint8_t)view,
+        .view = place->view,
+        .pages = place->pages,
     };
-    *bucket = page->native_list = rs->count;
+    memcpy(r->page, place->page, sizeof r->page);
+    *bucket = rs->count;
+    region_list(rs, r);
     if (rw)
         region_add_links(rs, r, code);
     return r;
@@ -122,18 +149,34 @@ struct region *region_add(struct regions *rs, uint64_t pc, unsigned view, struct
 
 void regions_drop_page(struct regions *rs, struct code_page *page)
 {
-    for (uint32_t i = page->native_list; i; i = rs->region[i - 1].page_next) {
-        region_unhash(rs, i - 1);
-        if (rs->region[i - 1].code)
-            codemem_free(&rs->mem, rs->region[i - 1].code, rs->region[i - 1].size);
+    while (page->native_list) {
+        uint32_t index = (page->native_list - 1) / FRONT_PAGES;
+        struct region *r = &rs->region[index];
+        region_unhash(rs, index);
+        region_unlist(rs, index);
+        if (r->code)
+            codemem_free(&rs->mem, r->code, r->size);
+        r->code = NULL;
     }
-    page->native_list = 0;
     jump_caches_clear(rs);
 }
 
-void region_link_to(struct regions *rs, uint32_t link, const struct region *to)
+static bool region_has_page(const struct region *r, const struct region_page *p)
 {
+    for (unsigned i = 0; i < r->pages; i++)
+        if (r->page[i].page == p->page && r->page[i].va == p->va)
+            return true;
+    return false;
+}
+
+bool region_link_to(struct regions *rs, uint32_t link, const struct region *to)
+{
+    const struct region *from = &rs->region[rs->link[link].region];
+    for (unsigned i = 0; i < to->pages; i++)
+        if (!region_has_page(from, &to->page[i]))
+            return false;
     asm_patch_rel32(rs->link[link].field, to->code);
+    return true;
 }
 
 /* ---- life ---- */

@@ -2,8 +2,9 @@
  * Installed regions: their code, where each begins, the links between them, and the jump caches
  * that indirect exits look their targets up in.
  *
- * A region belongs to one vCPU, one page of decoded code and one view of memory. Links stay within
- * a page and a view, so they need no look at translations; when a page's bytes change all its
+ * A region belongs to one vCPU, some pages of decoded code and one view of memory; it begins on the
+ * first of its pages. A link leads to a region whose pages are all pages of the one it leaves, at
+ * the same addresses, so it needs no look at translations. When a page's bytes change all its
  * regions go at once. Everything is bounded; what does not fit sets `full`, and the owner starts
  * over with regions_reset.
  *
@@ -12,6 +13,7 @@
 #pragma once
 
 #include "engine/dbt/backend.h"
+#include "engine/dbt/front.h"
 #include "engine/interp/code.h"
 #include "host/codemem.h"
 
@@ -29,14 +31,20 @@ struct jump_cache {
     struct jump_entry *entry;
 };
 
+struct region_page {
+    struct code_page *page;
+    uint64_t va;
+    uint32_t next; /* of the page's list: index * FRONT_PAGES + number of the page, + 1; 0: end */
+};
+
 struct region {
     uint64_t pc;
-    struct code_page *page;
     uint8_t *code; /* rw view; NULL: cannot be compiled */
     uint32_t size;
-    uint32_t hash_next, page_next; /* index + 1, 0: end */
-    uint8_t view;
+    uint32_t hash_next; /* index + 1, 0: end */
+    uint8_t view, pages;
     bool uses_fp;
+    struct region_page page[FRONT_PAGES];
 };
 
 struct region_link {
@@ -70,11 +78,18 @@ void regions_reset(struct regions *rs);
 
 struct region *region_find(struct regions *rs, uint64_t pc, unsigned view,
                            const struct code_page *page);
+/* What region_add is told of a region. */
+struct region_place {
+    uint64_t pc;
+    uint8_t view, pages;
+    struct region_page page[FRONT_PAGES]; /* page and va */
+};
+
 /*
  * A new region with the code of `code`, or (NULL) one that cannot be compiled and is kept so that
  * it is not tried again. NULL when there is no room.
  */
-struct region *region_add(struct regions *rs, uint64_t pc, unsigned view, struct code_page *page,
+struct region *region_add(struct regions *rs, const struct region_place *place,
                           const struct back_code *code);
 /* All regions of a page, whose bytes have changed. */
 void regions_drop_page(struct regions *rs, struct code_page *page);
@@ -84,8 +99,8 @@ static inline const void *region_code(const struct regions *rs, const struct reg
     return codemem_to_rx(&rs->mem, r->code);
 }
 
-/* The exit `link` was taken: from now on it goes to `to`. */
-void region_link_to(struct regions *rs, uint32_t link, const struct region *to);
+/* The exit `link` was taken: from now on it goes to `to`, if it may. */
+bool region_link_to(struct regions *rs, uint32_t link, const struct region *to);
 
 /* The cache of a view, for U also of the context, emptied if it was filled in another epoch. */
 struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, unsigned context,

@@ -46,6 +46,7 @@ void code_cache_free(struct code_cache *c)
 static void code_page_fill(const struct code_cache *c, struct code_page *p, const uint8_t *bytes)
 {
     memcpy(p->bytes, bytes, sizeof p->bytes);
+    memset(p->run, 0, sizeof p->run);
     p->slots[CODE_SLOTS].handler = c->page_end;
     p->slots[CODE_SLOTS + 1].handler = c->page_end;
     if ((p->bytes[4094] & 3) == 3)

@@ -44,6 +44,7 @@ struct code_page {
     uint16_t cross_handler;
     uint32_t native_list; /* the hooks' own; 0 when there is no native code */
     uint16_t *original;   /* handlers of slots that have native code, by slot; NULL: none */
+    uint64_t run[CODE_SLOTS / 64]; /* a bit for each slot: an instruction there has run */
     uint8_t bytes[4096];
 };
 

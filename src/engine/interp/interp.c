@@ -150,6 +150,7 @@ static bool interp_cross(struct vcpu *v, struct code_page *page, uint64_t pc,
     const uint8_t *next = rv_mem_fetch(v, pc + 2, &gpa, fault);
     if (!next)
         return false;
+    page->run[CODE_SLOTS / 64 - 1] |= UINT64_C(1) << 63;
     uint32_t bits = le16_get(&page->bytes[4094]) | (uint32_t)le16_get(next) << 16;
     if (bits != page->cross_bits || !page->cross_handler) {
         struct code_slot s;
@@ -604,6 +605,7 @@ step:
     goto *run_table[ip->handler == HANDLER_NATIVE ? page->original[SLOT] : ip->handler];
 
 undecoded:
+    page->run[SLOT / 64] |= UINT64_C(1) << SLOT % 64;
     slot_decode(it, h, page_bits(page, SLOT), ip);
     goto *run_table[ip->handler];
 
@@ -724,12 +726,6 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
     return true;
 }
 
-bool interp_has_run(const struct code_page *page, unsigned slot)
-{
-    unsigned handler = page->slots[slot].handler;
-    return handler != HANDLER_UNDECODED && handler != HANDLER_CROSSING;
-}
-
 bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot)
 {
     (void)v;
@@ -742,6 +738,25 @@ bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot)
     page->original[slot] = page->slots[slot].handler;
     page->slots[slot].handler = HANDLER_NATIVE;
     return true;
+}
+
+struct code_page *interp_page_at(struct vcpu *v, uint64_t va)
+{
+    struct interp *it = v->engine_data;
+    struct rv_hart *h = v->arch;
+    struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(va)];
+    bool restarted;
+    gpa_t gpa;
+    if (e->tag == align_down(va, RV_PAGE) && e->code)
+        return e->code;
+    const uint8_t *bytes = rv_mem_fetch_known(v, va, &gpa);
+    if (!bytes)
+        return NULL;
+    struct code_page *p = code_cache_get(it->code, gpa, bytes, h->code_epoch, &restarted);
+    if (restarted)
+        rv_fetch_forget(h);
+    e->code = p;
+    return p;
 }
 
 struct code_page *interp_page(const struct vcpu *v, uint64_t gpa)

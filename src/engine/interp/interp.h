@@ -33,12 +33,13 @@ void *interp_hooks_data(const struct vcpu *v);
 
 /* Counts a jump to the slot that the interpreter did not see. True: it is hot. */
 bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot);
-/* Whether an instruction that begins in the slot has been executed. */
-bool interp_has_run(const struct code_page *page, unsigned slot);
 /* Makes the slot call `native` when it is reached. False: out of memory. */
 bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot);
 /* The decoded page at a guest-physical address, NULL: there is none. */
 struct code_page *interp_page(const struct vcpu *v, uint64_t gpa);
+/* The decoded page at a virtual address if that can be found without an effect that the guest sees,
+ * up to date; else NULL. */
+struct code_page *interp_page_at(struct vcpu *v, uint64_t va);
 /* Forgets all code, native or not. */
 void interp_forget(struct vcpu *v);
 

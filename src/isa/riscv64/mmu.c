@@ -265,6 +265,17 @@ bool rv_translate(struct rv_hart *h, enum rv_view view, uint64_t va, unsigned si
     return true;
 }
 
+bool rv_translate_known(struct rv_hart *h, enum rv_view view, uint64_t va, enum rv_access access,
+                        struct rv_translation *out)
+{
+    struct walk w = {.gpa = va, .page_size = RV_PAGE};
+    enum rv_cause cause;
+    if (view != RV_VIEW_M && satp_levels(h->satp) &&
+        (walk_tables(h, va, &w) != WALK_OK || !(w.pte & PTE_A)))
+        return false;
+    return rv_translate(h, view, va, 1, access, out, &cause) && (out->perms & access);
+}
+
 bool rv_translate_debug(const struct rv_hart *h, uint64_t va, uint64_t *gpa)
 {
     struct walk w = {.gpa = va};
