@@ -18,7 +18,7 @@ struct compile_job {
     /* what to compile */
     uint64_t page_va, exts, gpa;
     uint16_t entry; /* offset in the page */
-    uint8_t view;   /* enum rv_view */
+    uint8_t view;   /* as region.view */
     bool all;       /* also what has never run; executed is not looked at */
     bool dump;      /* wants text */
     uint8_t page[4096];
