@@ -163,6 +163,17 @@ const void *addrspace_readable(const struct addrspace *as, gpa_t gpa, uint64_t l
     return addrspace_memory(as, gpa, len, REGION_ROM);
 }
 
+bool addrspace_ram_file(const struct addrspace *as, gpa_t gpa, uint64_t len, int *fd,
+                        uint64_t *offset)
+{
+    const struct region *r = addrspace_find(as, gpa);
+    if (!r || r->kind != REGION_RAM || len > r->size - (gpa - r->base))
+        return false;
+    *fd = r->fd;
+    *offset = gpa - r->base;
+    return true;
+}
+
 bool addrspace_ram_region(const struct addrspace *as, unsigned i, gpa_t *base, uint64_t *size)
 {
     for (unsigned k = 0; k < as->count; k++) {

@@ -41,6 +41,10 @@ void *addrspace_ram(const struct addrspace *as, gpa_t gpa, uint64_t len);
 /* The same for RAM or ROM; the result must only be read. */
 const void *addrspace_readable(const struct addrspace *as, gpa_t gpa, uint64_t len);
 
+/* File and offset behind a range that addrspace_ram would give; for other mappings of it. */
+bool addrspace_ram_file(const struct addrspace *as, gpa_t gpa, uint64_t len, int *fd,
+                        uint64_t *offset);
+
 /* Base and size of RAM region i, false when there are no more. */
 bool addrspace_ram_region(const struct addrspace *as, unsigned i, gpa_t *base, uint64_t *size);
 

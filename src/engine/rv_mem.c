@@ -398,7 +398,7 @@ const uint8_t *rv_mem_fetch_known(struct vcpu *v, uint64_t va, gpa_t *gpa_page)
     const uint8_t *bytes = fetch_from_tlb(v, va, gpa_page);
     if (bytes)
         return bytes;
-    if (!rv_translate_known(h, h->fetch_view, va, RV_EXEC, &t) || !(t.perms & RV_EXEC))
+    if (!rv_translate_quiet(h, (enum rv_view)h->fetch_view, va, &t) || !(t.perms & RV_EXEC))
         return NULL;
     return fetch_translated(v, va, &t, gpa_page);
 }

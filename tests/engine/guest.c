@@ -45,6 +45,11 @@ static void guest_stimecmp_changed(struct rv_hart *h)
 
 struct guest *guest_new(void)
 {
+    return guest_new_on(&engine_interp);
+}
+
+struct guest *guest_new_on(const struct engine_ops *engine)
+{
     struct guest *g = calloc(1, sizeof *g);
     struct error err;
     assert_non_null(g);
@@ -61,13 +66,13 @@ struct guest *guest_new(void)
     clock_init(&g->clock, true);
     vcpu_init(&g->v, 0, g->mem, &g->clock);
     g->v.arch = &g->h;
-    g->v.engine = &engine_interp;
+    g->v.engine = engine;
     g->h.exts = rv_exts_closure(UINT64_MAX);
     g->h.satp_max = RV_SATP_SV57;
     g->h.irq_lines = &g->v.irq_lines;
     g->h.env = (struct rv_hart_env){.time = guest_time, .stimecmp_changed = guest_stimecmp_changed};
     rv_hart_reset(&g->h, GUEST_RAM);
-    assert_int_equal(engine_interp.attach(&g->v, &err), 0);
+    assert_int_equal(engine->attach(&g->v, &err), 0);
     rv_csr_poke(&g->h, 0x3bf, UINT64_MAX);
     rv_csr_poke(&g->h, 0x3a2, UINT64_C(0x1f) << 56);
     rv_csr_poke(&g->h, 0x305, GUEST_TRAP);
@@ -76,7 +81,7 @@ struct guest *guest_new(void)
 
 void guest_free(struct guest *g)
 {
-    engine_interp.detach(&g->v);
+    g->v.engine->detach(&g->v);
     addrspace_free(g->mem);
     clock_fini(&g->clock);
     device_fini(&g->any.dev);
@@ -94,19 +99,19 @@ void *guest_ptr(struct guest *g, gpa_t gpa)
 void guest_code(struct guest *g, gpa_t at, const uint32_t *code, unsigned count)
 {
     assert_true(addrspace_load(g->mem, at, code, count * sizeof *code));
-    engine_interp.fence_i(&g->v);
+    g->v.engine->fence_i(&g->v);
 }
 
 enum vcpu_exit guest_run(struct guest *g, gva_t pc, uint64_t n)
 {
     g->h.pc = pc;
-    return engine_interp.run(&g->v, n);
+    return g->v.engine->run(&g->v, n);
 }
 
 void guest_steps(struct guest *g, uint64_t n)
 {
     uint64_t before = g->h.icount;
-    assert_int_equal(engine_interp.run(&g->v, n), VCPU_EXIT_LIMIT);
+    assert_int_equal(g->v.engine->run(&g->v, n), VCPU_EXIT_LIMIT);
     assert_int_equal(g->h.icount - before, n);
 }
 

@@ -1,6 +1,6 @@
 /*
- * One hart with memory and two devices, run by the interpreter, for tests that look at every
- * instruction. No board: the test is the owner of the vCPU.
+ * One hart with memory and two devices, run by the interpreter or another engine, for tests that
+ * look at every instruction. No board: the test is the owner of the vCPU.
  */
 #pragma once
 
@@ -35,6 +35,7 @@ struct guest {
 /* A hart in M-mode at the start of RAM; mtvec is GUEST_TRAP. All of memory is open to all modes. */
 #define GUEST_TRAP (GUEST_RAM + 0x8000)
 struct guest *guest_new(void);
+struct guest *guest_new_on(const struct engine_ops *engine);
 void guest_free(struct guest *g);
 
 void *guest_ptr(struct guest *g, gpa_t gpa);

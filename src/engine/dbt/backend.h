@@ -76,6 +76,9 @@ enum {
  * snapshot or, if it changed the state's pc, the helper says.
  */
 
+/* Bases are tested, offsets up to IR_GUARD are not, and a base may be that far out itself. */
+#define BACK_WINDOW_GUARD (UINT64_C(4) << 30)
+
 /* Where things are, fixed for an engine. Offsets are from rbp unless said to be of a pointer. */
 struct back_target {
     int32_t slot_offset[IR_MAX_SLOTS]; /* home of each slot: 8 bytes (4 for slots of I32, F32) */
@@ -86,11 +89,14 @@ struct back_target {
     int32_t fflags_offset, frm_offset; /* bytes */
     int32_t helpers_offset;            /* of a pointer to an array of pointers */
     /*
-     * Of the word that r14 is loaded from: the address of the TLB of the region's view, entries of
-     * 32 bytes: rtag, wtag, addend (rv_tlb_entry).
+     * Of the word that r14 is loaded from. It is the address of the TLB of the region's view, with
+     * entries of 32 bytes: rtag, wtag, addend (rv_tlb_entry); or, with window_bits, the host
+     * address of guest address 0 in a window of 1 << window_bits bytes with BACK_WINDOW_GUARD bytes
+     * before and behind it. What is not mapped there faults at a site (back_code.sites).
      */
     int32_t mem_base_offset;
     uint32_t tlb_entries; /* a power of two */
+    uint8_t window_bits;  /* 0: the TLB */
     /*
      * Of a pointer to the jump cache: jump_entries (a power of two) of {uint64_t pc; void *code},
      * looked at by indirect exits at index (pc >> 1) & (jump_entries - 1). Code is the first byte
@@ -130,10 +136,15 @@ struct back_ref {
     uint32_t thunk; /* enum back_thunk */
 };
 
-/* A host instruction that may fault on guest memory, and where its slow path is. Sorted by `at`. */
+/*
+ * A host instruction that may fault on guest memory, and where its slow path is: it can be
+ * repeated, or the code can go on at `slow`, which does all of the guest's instruction. Sorted by
+ * `at`.
+ */
 struct back_site {
-    uint32_t at, slow;
+    uint32_t at, slow; /* slow | BACK_SITE_WRITE: part of what needs permission to write */
 };
+#define BACK_SITE_WRITE (1u << 31)
 
 /*
  * What the emitter produced. The arrays belong to the struct and are used again. Before the code
@@ -142,7 +153,8 @@ struct back_site {
 struct back_code {
     uint8_t *bytes; /* caller's buffer */
     size_t cap, size;
-    uint32_t hot_size; /* what follows are slow paths, exits and descriptors */
+    uint32_t hot_size; /* what follows are slow paths, exits, descriptors and a copy of the sites */
+    size_t sites_at;   /* where that is */
     struct back_link *links;
     uint32_t link_count, link_cap;
     struct back_ref *refs;

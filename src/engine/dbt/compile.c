@@ -1,5 +1,8 @@
 #include "engine/dbt/compile.h"
 
+#include "engine/dbt/region.h"
+#include "engine/dbt/window.h"
+
 #include "ir/ir_live.h"
 #include "isa/riscv64/hart.h"
 
@@ -70,8 +73,10 @@ static uint64_t compile_now(void)
 
 void compiler_run(struct compiler *c, struct compile_job *job)
 {
-    struct front_input in = {
-        .pages = job->pages, .entry = job->entry, .exts = job->exts, .view = job->view};
+    struct front_input in = {.pages = job->pages,
+                             .entry = job->entry,
+                             .exts = job->exts,
+                             .view = job->view & (uint8_t)~REGION_WINDOW};
     for (unsigned i = 0; i < job->pages; i++)
         in.page[i] = (struct front_page){
             .va = job->page[i].va,
@@ -83,6 +88,7 @@ void compiler_run(struct compiler *c, struct compile_job *job)
     job->text = NULL;
     FILE *dump = job->dump ? open_memstream(&job->text, &length) : NULL;
     uint64_t start = compile_now();
+    c->target.window_bits = job->view & REGION_WINDOW ? WINDOW_BITS : 0;
     job->ok = front_build(c->ir, &in, &job->info) && !ir_optimize(c->ir, NULL, false, NULL) &&
               ir_live_build(c->live, c->ir) &&
               back_compile(c->back, &c->target, c->ir, c->live, &job->code, dump);

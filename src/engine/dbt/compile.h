@@ -26,7 +26,7 @@ struct compile_job {
     unsigned pages;
     uint64_t exts;
     uint16_t entry; /* offset in the first page */
-    uint8_t view;   /* enum rv_view */
+    uint8_t view;   /* as region.view */
     bool all;       /* also what has never run; executed is not looked at */
     bool dump;      /* wants text */
     /* the result */

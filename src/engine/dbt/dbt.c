@@ -22,6 +22,9 @@
  *  5. When code memory is full everything is dropped, at the next entry of the engine.
  *  6. Which regions there are at an instruction must depend on the guest alone when time is
  *     counted in instructions. Only where time is real does another thread compile.
+ *  7. A region is made for reaching memory through the TLB or through the context's window (U-mode
+ *     only, where time is real). Whether a context has a window changes only outside regions and
+ *     empties the jump caches.
  */
 #include "engine/dbt/dbt.h"
 
@@ -29,9 +32,11 @@
 #include "engine/dbt/compile.h"
 #include "engine/dbt/helpers.h"
 #include "engine/dbt/region.h"
+#include "engine/dbt/window.h"
 #include "engine/interp/interp.h"
 #include "engine/rv_mem.h"
 #include "engine/rv_sys.h"
+#include "host/fault.h"
 #include "host/x86_64/features.h"
 #include "isa/riscv64/decode.h"
 #include "isa/riscv64/fp.h"
@@ -53,6 +58,9 @@ struct dbt {
     FILE *dump;
     bool eager; /* everything is compiled at once, whether it has run or not */
 
+    struct windows *windows; /* NULL: none in this machine */
+    struct fault_scope scope;
+
     struct engine_stats stats; /* of which the translator fills its own */
 };
 
@@ -68,12 +76,50 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
+/* ---- windows ---- */
+
+/* What a region has to be made for: the view, and how memory is reached. */
+static unsigned dbt_view(const struct rv_hart *h)
+{
+    bool window = h->view == RV_VIEW_U && h->contexts[h->context].window;
+    return h->view | (window ? REGION_WINDOW : 0);
+}
+
+/* A fault in translated code. */
+static uintptr_t dbt_fault(void *ctx, struct fault *fault)
+{
+    struct vcpu *v = ctx;
+    struct dbt *d = dbt_of(v);
+    bool write;
+    uintptr_t slow = region_slow_path(&d->regions, fault->pc, &write);
+    if (slow && fault->has_address && window_fault(d->windows, fault->address, write))
+        return fault->pc;
+    return slow;
+}
+
+static bool dbt_make_windows(struct vcpu *v, struct dbt *d, uint32_t price, struct error *err)
+{
+    if (fault_init(err))
+        return false;
+    d->windows = windows_new(v, price);
+    if (!d->windows) {
+        fault_fini();
+        return false;
+    }
+    uintptr_t start = (uintptr_t)d->regions.mem.rx;
+    d->scope = (struct fault_scope){
+        .start = start, .end = start + d->regions.mem.size, .fn = dbt_fault, .ctx = v};
+    return true;
+}
+
 /* Rules 1 and 2: before a region is entered. */
 static void dbt_settle(struct dbt *d, struct rv_hart *h)
 {
     if (d->seen_code_epoch != h->code_epoch)
         jump_caches_clear(&d->regions);
     d->seen_code_epoch = h->code_epoch;
+    if (d->windows && windows_settle(d->windows))
+        jump_caches_clear(&d->regions); /* rule 7 */
     d->jump = jump_cache_at(&d->regions, h->view, h->context, h->fetch->epoch);
     h->engine[DBT_WORD_FP_BAD] = h->frm > FP_RUP;
     h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
@@ -139,7 +185,7 @@ static void job_fill(struct vcpu *v, struct compile_job *job, const struct code_
     job->pages = in.pages;
     job->entry = (uint16_t)in.entry;
     job->exts = in.exts;
-    job->view = in.view;
+    job->view = (uint8_t)dbt_view(h);
     job->all = d->eager;
     job->dump = d->dump;
     for (unsigned i = 0; i < in.pages; i++) {
@@ -225,7 +271,7 @@ static struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64
         return NULL;
     if (d->queue) {
         struct compile_job *job;
-        if (!compile_pending(d->queue, pc, page->gpa, h->view) &&
+        if (!compile_pending(d->queue, pc, page->gpa, dbt_view(h)) &&
             (job = compile_next(d->queue)) != NULL) {
             job_fill(v, job, page, pc);
             compile_submit(d->queue);
@@ -246,7 +292,7 @@ static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint6
     /* Code sees its own view; with MPRV data has another one, and that is not compiled. */
     if (h->mstatus & RV_MSTATUS_MPRV)
         return;
-    struct region *r = region_find(&d->regions, pc, h->view, page);
+    struct region *r = region_find(&d->regions, pc, dbt_view(h), page);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (r && r->code)
@@ -363,7 +409,7 @@ static struct region *dbt_here(struct vcpu *v)
     struct code_page *page = dbt_page(h, h->pc);
     if (!page)
         return NULL;
-    struct region *r = region_find(&d->regions, h->pc, h->view, page);
+    struct region *r = region_find(&d->regions, h->pc, dbt_view(h), page);
     if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
         r = dbt_compile(v, page, h->pc);
     return r;
@@ -451,7 +497,7 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
     if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
         return false;
     dbt_settle(d, h);
-    struct region *r = region_find(&d->regions, pc, h->view, page);
+    struct region *r = region_find(&d->regions, pc, dbt_view(h), page);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (!region_fits(v, r))
@@ -461,7 +507,12 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
     while (r) {
         h->engine[DBT_WORD_EXIT] = 0;
         d->stats.region_entries++;
-        r = dbt_left(v, d->regions.enter(h, region_code(&d->regions, r)));
+        bool user = d->windows && h->view == RV_VIEW_U;
+        uint64_t start = h->icount;
+        uint64_t why = d->regions.enter(h, region_code(&d->regions, r));
+        if (user)
+            windows_earn(d->windows, h->icount - start);
+        r = dbt_left(v, why);
     }
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
     return h->icount != before || h->pc != pc;
@@ -474,7 +525,12 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
         interp_forget(v);
         regions_reset(&d->regions);
     }
-    return engine_interp.run(v, max_insns);
+    if (!d->windows)
+        return engine_interp.run(v, max_insns);
+    fault_push(&d->scope);
+    enum vcpu_exit exit = engine_interp.run(v, max_insns);
+    fault_pop(&d->scope);
+    return exit;
 }
 
 /* ---- life ---- */
@@ -485,6 +541,9 @@ static const struct interp_hooks dbt_hooks = {
     .page_changed = dbt_page_changed,
     .threshold = 128,
 };
+
+#define WINDOW_PRICE 20000000u
+#define NO_WINDOWS UINT32_MAX
 
 static const struct interp_hooks dbt_eager_hooks = {
     .hot = dbt_hot,
@@ -525,6 +584,9 @@ static void dbt_free(struct dbt *d)
 {
     if (!d)
         return;
+    if (d->windows)
+        fault_fini();
+    windows_free(d->windows);
     compile_queue_free(d->queue);
     compiler_free(d->compiler);
     compile_job_fini(&d->job);
@@ -562,7 +624,18 @@ static struct dbt *dbt_new(const struct vcpu *v, bool eager, struct error *err)
     return d;
 }
 
-static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, struct error *err)
+static void dbt_detach(struct vcpu *v)
+{
+    if (!v->engine_data)
+        return;
+    struct dbt *d = dbt_of(v);
+    engine_interp.detach(v);
+    dbt_free(d);
+}
+
+/* price: as for windows_new; NO_WINDOWS: there are none. */
+static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uint32_t price,
+                           struct error *err)
 {
     struct rv_hart *h = v->arch;
     struct dbt *d = dbt_new(v, hooks->threshold == 1, err);
@@ -573,6 +646,10 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, str
         dbt_free(d);
         return rc;
     }
+    if (price != NO_WINDOWS && !dbt_make_windows(v, d, price, err)) {
+        dbt_detach(v);
+        return -ENOMEM;
+    }
     h->engine[DBT_WORD_STOP_AT] = (uint64_t)(uintptr_t)&v->stop_at;
     dbt_helpers(d->helpers, &d->target);
     h->engine[DBT_WORD_HELPERS] = (uint64_t)(uintptr_t)d->helpers;
@@ -581,21 +658,18 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, str
 
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
-    return dbt_attach_with(v, &dbt_hooks, err);
+    bool real_time = v->clock && !v->clock->is_virtual;
+    return dbt_attach_with(v, &dbt_hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)
 {
-    return dbt_attach_with(v, &dbt_eager_hooks, err);
+    return dbt_attach_with(v, &dbt_eager_hooks, NO_WINDOWS, err);
 }
 
-static void dbt_detach(struct vcpu *v)
+static int dbt_attach_window(struct vcpu *v, struct error *err)
 {
-    if (!v->engine_data)
-        return;
-    struct dbt *d = dbt_of(v);
-    engine_interp.detach(v);
-    dbt_free(d);
+    return dbt_attach_with(v, &dbt_eager_hooks, 0, err);
 }
 
 static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
@@ -610,6 +684,14 @@ static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
     out->tlb_misses = interp.tlb_misses;
     out->traps = interp.traps;
     out->code_bytes = d->regions.mem.used;
+}
+
+static int dbt_loaded(struct vcpu *v, struct error *err)
+{
+    struct dbt *d = dbt_of(v);
+    if (d->windows)
+        windows_clear(d->windows);
+    return rv_mem_relink(v, err);
 }
 
 static void dbt_set_dump(struct vcpu *v, FILE *out)
@@ -645,7 +727,7 @@ const struct engine_ops engine_dbt = {
     .debug_changed = dbt_debug_changed,
     .flush_tlb = dbt_flush_tlb,
     .fence_i = dbt_fence_i,
-    .loaded = rv_mem_relink,
+    .loaded = dbt_loaded,
     .icount = dbt_icount,
     .stats = dbt_stats,
     .dump = dbt_set_dump,
@@ -659,7 +741,21 @@ const struct engine_ops engine_dbt_eager = {
     .debug_changed = dbt_debug_changed,
     .flush_tlb = dbt_flush_tlb,
     .fence_i = dbt_fence_i,
-    .loaded = rv_mem_relink,
+    .loaded = dbt_loaded,
+    .icount = dbt_icount,
+    .stats = dbt_stats,
+    .dump = dbt_set_dump,
+};
+
+const struct engine_ops engine_dbt_window = {
+    .name = "dbt-window",
+    .attach = dbt_attach_window,
+    .detach = dbt_detach,
+    .run = dbt_run,
+    .debug_changed = dbt_debug_changed,
+    .flush_tlb = dbt_flush_tlb,
+    .fence_i = dbt_fence_i,
+    .loaded = dbt_loaded,
     .icount = dbt_icount,
     .stats = dbt_stats,
     .dump = dbt_set_dump,

@@ -728,6 +728,7 @@ bool back_compile(struct back *b, const struct back_target *t, const struct ir *
     emit_stubs(e);
     uint32_t code_end = asm_pos(&e->a);
     emit_slow_end(e);
+    emit_sites(e);
     if (e->failed || e->a.overflow)
         return false;
     out->size = asm_pos(&e->a);

@@ -154,6 +154,7 @@ void emit_div_stub(struct emit *e, struct emit_stub *s);
 bool emit_has_int(const struct emit *e, ir_ref ref); /* not by a slow path */
 
 /* emit_mem.c */
+void emit_sites(struct emit *e); /* when all stubs are there: completes the sites */
 void emit_load(struct emit *e, ir_ref ref);
 void emit_store(struct emit *e, ir_ref ref);
 void emit_amo(struct emit *e, ir_ref ref);

@@ -121,6 +121,42 @@ static void region_unlist(struct regions *rs, uint32_t index)
     }
 }
 
+static void region_add_sites(struct regions *rs, struct region *r, const struct back_code *code)
+{
+    size_t first = (size_t)(r->code - rs->mem.rw) / CODEMEM_GRANULE;
+    r->sites_at = (uint32_t)code->sites_at;
+    r->site_count = code->site_count;
+    for (size_t i = 0; i * CODEMEM_GRANULE < code->size; i++)
+        rs->by_granule[first + i] = rs->count;
+}
+
+uintptr_t region_slow_path(const struct regions *rs, uintptr_t pc, bool *write)
+{
+    uint32_t n = codemem_has_pc(&rs->mem, pc)
+                     ? rs->by_granule[(pc - (uintptr_t)rs->mem.rx) / CODEMEM_GRANULE]
+                     : 0;
+    if (!n)
+        return 0;
+    const struct region *r = &rs->region[n - 1];
+    if (!r->code)
+        return 0;
+    const uint8_t *code = region_code(rs, r);
+    const struct back_site *sites = (const void *)(code + r->sites_at);
+    uint64_t at = pc - (uintptr_t)code;
+    uint32_t lo = 0, hi = r->site_count;
+    while (lo < hi) {
+        uint32_t middle = (lo + hi) / 2;
+        if (sites[middle].at < at)
+            lo = middle + 1;
+        else
+            hi = middle;
+    }
+    if (lo == r->site_count || sites[lo].at != at)
+        return 0;
+    *write = sites[lo].slow & BACK_SITE_WRITE;
+    return (uintptr_t)code + (sites[lo].slow & ~BACK_SITE_WRITE);
+}
+
 struct region *region_add(struct regions *rs, const struct region_place *place,
                           const struct back_code *code)
 {
@@ -142,8 +178,10 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
     memcpy(r->page, place->page, sizeof r->page);
     *bucket = rs->count;
     region_list(rs, r);
-    if (rw)
+    if (rw) {
         region_add_links(rs, r, code);
+        region_add_sites(rs, r, code);
+    }
     return r;
 }
 
@@ -207,7 +245,8 @@ int regions_init(struct regions *rs, const struct back_target *t, struct error *
     rs->target = t;
     rs->region = calloc(MAX_REGIONS, sizeof *rs->region);
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
-    bool ok = rs->region && rs->link && regions_make_thunks(rs, t);
+    rs->by_granule = calloc(CODE_SIZE / CODEMEM_GRANULE, sizeof *rs->by_granule);
+    bool ok = rs->region && rs->link && rs->by_granule && regions_make_thunks(rs, t);
     for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++) {
         rs->jump[i].entry = malloc(JUMP_CACHE * sizeof *rs->jump[i].entry);
         rs->jump[i].used = true;
@@ -223,6 +262,7 @@ void regions_fini(struct regions *rs)
     codemem_fini(&rs->mem);
     free(rs->region);
     free(rs->link);
+    free(rs->by_granule);
     for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++)
         free(rs->jump[i].entry);
 }
@@ -230,6 +270,7 @@ void regions_fini(struct regions *rs)
 void regions_reset(struct regions *rs)
 {
     memset(rs->hash, 0, sizeof rs->hash);
+    memset(rs->by_granule, 0, CODE_SIZE / CODEMEM_GRANULE * sizeof *rs->by_granule);
     rs->count = rs->link_count = 0;
     jump_caches_clear(rs);
     codemem_reset(&rs->mem);

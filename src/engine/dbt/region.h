@@ -42,10 +42,15 @@ struct region {
     uint8_t *code; /* rw view; NULL: cannot be compiled */
     uint32_t size;
     uint32_t hash_next; /* index + 1, 0: end */
-    uint8_t view, pages;
+    uint8_t view;       /* enum rv_view, | REGION_WINDOW */
+    uint8_t pages;
     bool uses_fp;
+    uint32_t sites_at, site_count; /* back_code.sites, in the code */
     struct region_page page[FRONT_PAGES];
 };
+
+/* Guest memory is reached through the context's window. */
+#define REGION_WINDOW 0x80u
 
 struct region_link {
     uint64_t pc;
@@ -65,7 +70,8 @@ struct regions {
     uint32_t count;
     struct region_link *link;
     uint32_t link_count;
-    uint32_t hash[REGION_HASH];                     /* index + 1 */
+    uint32_t hash[REGION_HASH]; /* index + 1 */
+    uint32_t *by_granule;       /* of code memory: index + 1 of the region that was last there */
     struct jump_cache jump[RV_VIEWS + RV_CONTEXTS]; /* of views; of U in each context */
     bool full;
 };
@@ -98,6 +104,12 @@ static inline const void *region_code(const struct regions *rs, const struct reg
 {
     return codemem_to_rx(&rs->mem, r->code);
 }
+
+/*
+ * The site that the host pc is of: where its slow path is; 0: none. *write: BACK_SITE_WRITE. Safe
+ * in a signal handler.
+ */
+uintptr_t region_slow_path(const struct regions *rs, uintptr_t pc, bool *write);
 
 /* The exit `link` was taken: from now on it goes to `to`, if it may. */
 bool region_link_to(struct regions *rs, uint32_t link, const struct region *to);

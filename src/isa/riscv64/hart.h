@@ -146,7 +146,11 @@ struct rv_hart {
     /* The TLBs of view and fetch_view in the current context; kept by rv_hart_view_changed. */
     struct rv_tlb *tlb;
     struct rv_fetch_tlb *fetch;
-    uint64_t mem_base; /* for generated code: the address of *tlb */
+    uint64_t mem_base; /* for generated code: the address of *tlb, or the context's window */
+
+    /* The engine's: something of a context that has a window is to be dropped. NULL: none. */
+    void (*fenced)(struct rv_hart *h, unsigned context, const struct rv_fence *f);
+    void *fenced_ctx;
 
     uint8_t context; /* the current one, of satp */
     uint64_t context_clock;

@@ -265,15 +265,27 @@ bool rv_translate(struct rv_hart *h, enum rv_view view, uint64_t va, unsigned si
     return true;
 }
 
-bool rv_translate_known(struct rv_hart *h, enum rv_view view, uint64_t va, enum rv_access access,
+bool rv_translate_quiet(const struct rv_hart *h, enum rv_view view, uint64_t va,
                         struct rv_translation *out)
 {
     struct walk w = {.gpa = va, .page_size = RV_PAGE};
-    enum rv_cause cause;
-    if (view != RV_VIEW_M && satp_levels(h->satp) &&
-        (walk_tables(h, va, &w) != WALK_OK || !(w.pte & PTE_A)))
-        return false;
-    return rv_translate(h, view, va, 1, access, out, &cause) && (out->perms & access);
+    uint8_t perms = RV_READ | RV_WRITE | RV_EXEC;
+    if (view != RV_VIEW_M && satp_levels(h->satp)) {
+        if (walk_tables(h, va, &w) != WALK_OK || !(w.pte & PTE_A))
+            return false;
+        perms = leaf_perms(h, view, w.pte);
+        if (!(w.pte & PTE_D))
+            perms &= (uint8_t)~RV_WRITE;
+    }
+    enum rv_priv priv = view_priv(view);
+    bool partial = false;
+    pmp_perms(h, priv, align_down(w.gpa, w.page_size), w.page_size, &partial);
+    if (partial)
+        w.page_size = RV_PAGE;
+    partial = false;
+    perms &= pmp_perms(h, priv, align_down(w.gpa, RV_PAGE), RV_PAGE, &partial);
+    *out = (struct rv_translation){w.gpa, w.page_size, w.global, partial ? 0 : perms};
+    return out->perms;
 }
 
 bool rv_translate_debug(const struct rv_hart *h, uint64_t va, uint64_t *gpa)

@@ -23,8 +23,11 @@ struct rv_translation {
 bool rv_translate(struct rv_hart *h, enum rv_view view, uint64_t va, unsigned size,
                   enum rv_access access, struct rv_translation *out, enum rv_cause *cause);
 
-/* The same for RV_READ or RV_EXEC of a whole page, if it raises no exception and finds A set. */
-bool rv_translate_known(struct rv_hart *h, enum rv_view view, uint64_t va, enum rv_access access,
+/*
+ * What a TLB may remember of va without an access: no side effects; false unless A is set, writing
+ * only with D. perms hold for all of page_size, which is 4096 where PMP divides a superpage.
+ */
+bool rv_translate_quiet(const struct rv_hart *h, enum rv_view view, uint64_t va,
                         struct rv_translation *out);
 
 /* Translation for the debugger: no side effects, all permissions, current address space. */

@@ -320,9 +320,12 @@ void rv_tlbs_init(struct rv_hart *h)
     tlb_init(&h->tlb_m);
     fetch_init(&h->fetch_s);
     fetch_init(&h->fetch_m);
+    static const struct rv_fence all = {0};
     for (unsigned i = 0; i < RV_CONTEXTS; i++) {
         struct rv_context *c = &h->contexts[i];
-        c->satp = c->last_used = 0;
+        if (c->window && h->fenced)
+            h->fenced(h, i, &all);
+        c->satp = c->last_used = c->window = 0;
         tlb_init(&c->user);
         tlb_init(&c->user_by_s);
         fetch_init(&c->fetch);
@@ -338,6 +341,8 @@ static void context_fence(struct rv_hart *h, struct rv_context *c, const struct 
     tlb_fence(&c->user, f);
     tlb_fence(&c->user_by_s, f);
     fetch_fence(h, &c->fetch, f);
+    if (c->window && h->fenced)
+        h->fenced(h, (unsigned)(c - h->contexts), f);
 }
 
 static unsigned context_find(const struct rv_hart *h)
@@ -357,6 +362,7 @@ static unsigned context_make(struct rv_hart *h)
             oldest = i;
     context_fence(h, &h->contexts[oldest], &all);
     h->contexts[oldest].satp = h->satp;
+    h->contexts[oldest].window = 0;
     return oldest;
 }
 

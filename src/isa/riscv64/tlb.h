@@ -88,6 +88,7 @@ struct rv_fetch_tlb {
 struct rv_context {
     uint64_t satp;
     uint64_t last_used; /* 0: free */
+    uint64_t window;    /* for generated code in U-mode, instead of `user`; 0: none; the engine's */
     struct rv_tlb user, user_by_s;
     struct rv_fetch_tlb fetch;
 };
