@@ -142,11 +142,39 @@ static enum asm_op emit_fma_op(const struct ir_ins *ins, bool form132)
     }
 }
 
+/*
+ * With all operands in memory: one goes to the result's register, or to one that is kept in the
+ * frame meanwhile.
+ */
+static bool emit_fma_memory(struct emit *e, const struct emit_float *o)
+{
+    bool keep = !ra_is_fp(o->d);
+    if (keep && ra_is_const(o->c))
+        return false; /* it wants the place in the frame */
+    ra_loc b = keep ? RA_FP : o->d, work = RA_FP + EMIT_SCRATCH_X;
+    struct emit_stub *slow = emit_stub(e, STUB_SLOW, o->ref);
+    struct emit_opnd c = emit_opnd_fp(e, o->c, o->from);
+    if (keep)
+        emit_move(e, IR_F64, EMIT_FRAME_SCRATCH, b);
+    emit_move(e, o->from, b, o->b);
+    emit_move(e, o->from, work, o->a);
+    emit_opxx(e, emit_fma_op(o->ins, false), EMIT_SCRATCH_X, emit_xmm(b), c);
+    if (keep)
+        emit_move(e, IR_F64, b, EMIT_FRAME_SCRATCH);
+    asm_xx(&e->a, o->wide ? ASM_UCOMISD : ASM_UCOMISS, EMIT_SCRATCH_X, EMIT_SCRATCH_X);
+    asm_jcc(&e->a, CC_P, &slow->label);
+    emit_move(e, o->ins->type, o->d, work);
+    asm_bind(&e->a, &slow->resume);
+    return true;
+}
+
 static bool emit_fma(struct emit *e, ir_ref ref)
 {
     struct emit_float o = emit_float_of(e, ref);
-    if (!e->t->features.fma || (!ra_is_fp(o.a) && !ra_is_fp(o.b) && !ra_is_fp(o.c)))
+    if (!e->t->features.fma)
         return false;
+    if (!ra_is_fp(o.a) && !ra_is_fp(o.b) && !ra_is_fp(o.c))
+        return emit_fma_memory(e, &o);
     if (!ra_is_fp(o.b) && ra_is_fp(o.a)) {
         ra_loc l = o.a;
         o.a = o.b;
@@ -227,20 +255,72 @@ static void emit_float_equal(struct emit *e, ir_ref ref)
     emit_move(e, IR_I1, o.d, EMIT_SCRATCH);
 }
 
+/* Whether the rounding mode is the one the host's unit has, or does not matter. */
+static bool emit_rounds(const struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    unsigned from = ir_at(e->ir, ins->arg[0])->type;
+    if (ins->aux == 7)
+        return true;
+    switch (ins->op) {
+    case IR_FMIN:
+    case IR_FMAX:
+    case IR_FEQ:
+    case IR_FLT:
+    case IR_FLE:
+    case IR_FLT_SILENT:
+    case IR_FLE_SILENT:
+        return true;
+    case IR_FCVT:
+        return from == IR_F32;
+    case IR_FCVT_FROM_S:
+    case IR_FCVT_FROM_U:
+        return from == IR_I32 && ins->type == IR_F64;
+    case IR_FCVT_TO_S:
+        return ins->aux == FP_RTZ;
+    default:
+        return false;
+    }
+}
+
 /* --- integers --------------------------------------------------------------------------------- */
+
+/*
+ * With another rounding mode than the host's: to the slow path unless -2^n <= a < 2^n, which are
+ * exact in the format.
+ */
+static void emit_check_exact(struct emit *e, const struct emit_float *o, bool is_unsigned,
+                             struct emit_stub *slow)
+{
+    int32_t n = o->ins->type == IR_F64 ? 53 : 24;
+    unsigned size = emit_size(o->from);
+    if (is_unsigned) {
+        emit_move(e, o->from, EMIT_SCRATCH, o->a);
+        asm_ri(&e->a, ASM_SHR, size, EMIT_SCRATCH, n);
+    } else {
+        struct emit_opnd a = emit_opnd_rm(e, o->ins->arg[0], true);
+        asm_mov_imm(&e->a, EMIT_SCRATCH, UINT64_C(1) << n);
+        emit_op(e, ASM_ADD, size, EMIT_SCRATCH, a);
+        asm_ri(&e->a, ASM_SHR, size, EMIT_SCRATCH, n + 1);
+    }
+    asm_jcc(&e->a, CC_NE, &slow->label);
+}
 
 static void emit_from_int(struct emit *e, ir_ref ref)
 {
     struct emit_float o = emit_float_of(e, ref);
-    bool is_unsigned = o.ins->op == IR_FCVT_FROM_U;
+    bool is_unsigned = o.ins->op == IR_FCVT_FROM_U, rounds = emit_rounds(e, ref);
     unsigned size = o.from == IR_I64 || is_unsigned ? 8 : 4;
-    struct emit_stub *slow = is_unsigned && o.from == IR_I64 ? emit_stub(e, STUB_SLOW, ref) : NULL;
+    bool high = is_unsigned && o.from == IR_I64 && rounds;
+    struct emit_stub *slow = high || !rounds ? emit_stub(e, STUB_SLOW, ref) : NULL;
+    if (!rounds)
+        emit_check_exact(e, &o, is_unsigned, slow);
     enum asm_reg r = EMIT_SCRATCH;
     if (ra_is_gpr(o.a) && !(is_unsigned && o.from == IR_I32))
         r = (enum asm_reg)o.a;
     else /* clears the upper half, too */
         emit_move(e, o.from, EMIT_SCRATCH, o.a);
-    if (slow) {
+    if (high) {
         asm_rr(&e->a, ASM_TEST, 8, r, r);
         asm_jcc(&e->a, CC_S, &slow->label);
     }
@@ -333,40 +413,24 @@ void emit_silent_stub(struct emit *e, struct emit_stub *s)
 
 /* --- dispatch --------------------------------------------------------------------------------- */
 
-/* Whether the rounding mode is the one the host's unit has, or does not matter. */
-static bool emit_rounds(const struct emit *e, ir_ref ref)
+/* Whether it can be done here at all, however its operands are rounded. */
+static bool emit_float_here(const struct emit *e, ir_ref ref)
 {
-    const struct ir_ins *ins = ir_at(e->ir, ref);
-    unsigned from = ir_at(e->ir, ins->arg[0])->type;
-    if (ins->aux == 7)
-        return true;
-    switch (ins->op) {
-    case IR_FMIN:
-    case IR_FMAX:
-    case IR_FEQ:
-    case IR_FLT:
-    case IR_FLE:
-    case IR_FLT_SILENT:
-    case IR_FLE_SILENT:
-        return true;
-    case IR_FCVT:
-        return from == IR_F32;
+    switch (ir_at(e->ir, ref)->op) {
+    case IR_FCVT_TO_U:
+        return ir_at(e->ir, ref)->aux == FP_RTZ;
     case IR_FCVT_FROM_S:
     case IR_FCVT_FROM_U:
-        return from == IR_I32 && ins->type == IR_F64;
-    case IR_FCVT_TO_S:
-        return ins->aux == FP_RTZ;
+        return true;
     default:
-        return false;
+        return emit_rounds(e, ref);
     }
 }
 
 bool emit_float(struct emit *e, ir_ref ref)
 {
     const struct ir_ins *ins = ir_at(e->ir, ref);
-    if (!(ir_op_info[ins->op].flags & IR_F_FPENV))
-        return false;
-    if (ins->op == IR_FCVT_TO_U ? ins->aux != FP_RTZ : !emit_rounds(e, ref))
+    if (!(ir_op_info[ins->op].flags & IR_F_FPENV) || !emit_float_here(e, ref))
         return false;
     switch (ins->op) {
     case IR_FADD:
