@@ -220,7 +220,7 @@ static void emit_min_max(struct emit *e, ir_ref ref)
 bool emit_is_float_order(const struct emit *e, ir_ref ref)
 {
     unsigned op = ir_at(e->ir, ref)->op;
-    return op >= IR_FLT && op <= IR_FLE_SILENT;
+    return op >= IR_FEQ && op <= IR_FLE_SILENT;
 }
 
 /* b above a: false when they are unordered. */
@@ -241,16 +241,21 @@ static void emit_float_order(struct emit *e, ir_ref ref)
     emit_result_cc(e, ref, o.ins->op == IR_FLT || o.ins->op == IR_FLT_SILENT ? CC_A : CC_AE);
 }
 
+/* Equal, and not unordered. */
 static void emit_float_equal(struct emit *e, ir_ref ref)
 {
     struct emit_float o = emit_float_of(e, ref);
     struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
     enum asm_xmm a = emit_fp(e, o.ins->arg[0], EMIT_SCRATCH_X);
-    struct asm_mem scratch = emit_mem(e, EMIT_FRAME_SCRATCH);
+    enum asm_reg temp = (enum asm_reg)e->ra.temp[ref][0];
     emit_opx(e, o.wide ? ASM_UCOMISD : ASM_UCOMISS, a, b);
-    asm_setcc_m(&e->a, CC_NP, scratch);
-    asm_setcc_r(&e->a, CC_E, EMIT_SCRATCH);
-    asm_rm(&e->a, ASM_AND, 1, EMIT_SCRATCH, scratch);
+    asm_setcc_r(&e->a, CC_NP, EMIT_SCRATCH);
+    asm_setcc_r(&e->a, CC_E, temp);
+    asm_rr(&e->a, ASM_AND, 1, EMIT_SCRATCH, temp);
+    if (o.d == RA_FLAGS) {
+        emit_result_cc(e, ref, CC_NE);
+        return;
+    }
     asm_rr(&e->a, ASM_MOVZX8, 4, EMIT_SCRATCH, EMIT_SCRATCH);
     emit_move(e, IR_I1, o.d, EMIT_SCRATCH);
 }
