@@ -468,7 +468,7 @@ static void gen_ins(struct gen *g)
     struct ir *ir = g->ir;
     unsigned what = rnd(32), type = gen_int();
     if (what < 12) {
-        gen_put(g, ir_op2(ir, (enum ir_op)(IR_ADD + rnd(IR_REMU - IR_ADD + 1)), gen_get(g, type),
+        gen_put(g, ir_op2(ir, (enum ir_op)(IR_ADD + rnd(IR_ADDX8 - IR_ADD + 1)), gen_get(g, type),
                           gen_get(g, type)));
     } else if (what < 15) {
         gen_unary(g);
