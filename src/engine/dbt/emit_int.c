@@ -341,6 +341,23 @@ static void emit_convert(struct emit *e, ir_ref ref, enum asm_op op, unsigned si
     emit_to(e, &o, work);
 }
 
+/* Whether the register of an I32 value has nothing above it: a 32-bit operation has written it. */
+static bool emit_is_clean(const struct emit *e, ir_ref ref)
+{
+    unsigned op = ir_at(e->ir, ref)->op;
+    return (op >= IR_ADD && op <= IR_MUL) || (op >= IR_ANDN && op <= IR_NEG);
+}
+
+static void emit_zext32(struct emit *e, ir_ref ref)
+{
+    ir_ref a = ir_at(e->ir, ref)->arg[0];
+    ra_loc d = emit_loc(e, ref);
+    if (ra_is_gpr(emit_loc(e, a)) && emit_is_clean(e, a) && (ra_is_mem(d) || d == emit_loc(e, a)))
+        emit_move(e, IR_I64, d, emit_loc(e, a));
+    else
+        emit_convert(e, ref, ASM_MOV, 4);
+}
+
 static void emit_truncate(struct emit *e, ir_ref ref)
 {
     emit_move(e, IR_I32, emit_loc(e, ref), emit_loc(e, ir_at(e->ir, ref)->arg[0]));
@@ -625,7 +642,7 @@ bool emit_int(struct emit *e, ir_ref ref)
         emit_convert(e, ref, ASM_MOVSXD, 8);
         return true;
     case IR_ZEXT32:
-        emit_convert(e, ref, ASM_MOV, 4);
+        emit_zext32(e, ref);
         return true;
     case IR_TRUNC32:
     case IR_XEXT32:
