@@ -340,8 +340,8 @@ static void gen_memory(struct gen *g)
                  gen_snap(g));
     } else if (what == 6) {
         unsigned type = gen_float();
-        ir_store(ir, type == IR_F64 ? IR_MEM_64 : IR_MEM_32, a, gen_offset(), gen_get(g, type),
-                 gen_snap(g));
+        ir_store(ir, type == IR_F64 && rnd(4) ? IR_MEM_64 : IR_MEM_32, a, gen_offset(),
+                 gen_get(g, type), gen_snap(g));
     } else {
         unsigned type = gen_int();
         gen_put(

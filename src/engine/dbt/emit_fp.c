@@ -122,24 +122,26 @@ static void emit_one(struct emit *e, ir_ref ref, enum asm_op op32, enum asm_op o
 
 /* --- fused ------------------------------------------------------------------------------------ */
 
-/* The forms of an operation: d = d * rm + r, d = r * d + rm. */
-static enum asm_op emit_fma_op(const struct ir_ins *ins, bool form132)
-{
-    bool wide = ins->type == IR_F64;
-    switch (ins->op) {
-    case IR_FMADD:
-        return form132 ? (wide ? ASM_VFMADD132SD : ASM_VFMADD132SS)
-                       : (wide ? ASM_VFMADD213SD : ASM_VFMADD213SS);
-    case IR_FMSUB:
-        return form132 ? (wide ? ASM_VFMSUB132SD : ASM_VFMSUB132SS)
-                       : (wide ? ASM_VFMSUB213SD : ASM_VFMSUB213SS);
-    case IR_FNMSUB:
-        return form132 ? (wide ? ASM_VFNMADD132SD : ASM_VFNMADD132SS)
-                       : (wide ? ASM_VFNMADD213SD : ASM_VFNMADD213SS);
-    default:
-        return form132 ? (wide ? ASM_VFNMSUB132SD : ASM_VFNMSUB132SS)
-                       : (wide ? ASM_VFNMSUB213SD : ASM_VFNMSUB213SS);
+/* The forms of an operation: d = d * rm + r, d = r * d + rm, d = r * rm + d. */
+enum fma_form { FMA_132, FMA_213, FMA_231 };
+
+#define FMA_FORMS(name)                                                                 \
+    {                                                                                   \
+        {ASM_##name##132SS, ASM_##name##132SD}, {ASM_##name##213SS, ASM_##name##213SD}, \
+        {                                                                               \
+            ASM_##name##231SS, ASM_##name##231SD                                        \
+        }                                                                               \
     }
+
+static enum asm_op emit_fma_op(const struct ir_ins *ins, enum fma_form form)
+{
+    static const uint16_t ops[4][3][2] = {
+        [IR_FMADD - IR_FMADD] = FMA_FORMS(VFMADD),
+        [IR_FMSUB - IR_FMADD] = FMA_FORMS(VFMSUB),
+        [IR_FNMSUB - IR_FMADD] = FMA_FORMS(VFNMADD),
+        [IR_FNMADD - IR_FMADD] = FMA_FORMS(VFNMSUB),
+    };
+    return ops[ins->op - IR_FMADD][form][ins->type == IR_F64];
 }
 
 /*
@@ -158,12 +160,43 @@ static bool emit_fma_memory(struct emit *e, const struct emit_float *o)
         emit_move(e, IR_F64, EMIT_FRAME_SCRATCH, b);
     emit_move(e, o->from, b, o->b);
     emit_move(e, o->from, work, o->a);
-    emit_opxx(e, emit_fma_op(o->ins, false), EMIT_SCRATCH_X, emit_xmm(b), c);
+    emit_opxx(e, emit_fma_op(o->ins, FMA_213), EMIT_SCRATCH_X, emit_xmm(b), c);
     if (keep)
         emit_move(e, IR_F64, b, EMIT_FRAME_SCRATCH);
     asm_xx(&e->a, o->wide ? ASM_UCOMISD : ASM_UCOMISS, EMIT_SCRATCH_X, EMIT_SCRATCH_X);
     asm_jcc(&e->a, CC_P, &slow->label);
     emit_move(e, o->ins->type, o->d, work);
+    asm_bind(&e->a, &slow->resume);
+    return true;
+}
+
+/* The result takes the place of an operand, which xmm15 keeps for the exact function. */
+static bool emit_fma_in_place(struct emit *e, struct emit_float *o)
+{
+    enum fma_form form = FMA_231;
+    ra_loc r = o->a, rm = o->b;
+    if (o->d == o->a || o->d == o->b) {
+        form = FMA_213;
+        r = o->d == o->a ? o->b : o->a;
+        rm = o->c;
+    } else if (o->d != o->c) {
+        return false;
+    }
+    if (!ra_is_fp(r)) {
+        if (!ra_is_fp(rm))
+            return false;
+        ra_loc l = r;
+        r = rm;
+        rm = l;
+        form = form == FMA_213 ? FMA_132 : form;
+    }
+    struct emit_stub *slow = emit_stub(e, STUB_SLOW, o->ref);
+    slow->to = 1u + emit_xmm(o->d);
+    struct emit_opnd m = emit_opnd_fp(e, rm, o->from);
+    asm_xx(&e->a, ASM_MOVAPS, EMIT_SCRATCH_X, emit_xmm(o->d));
+    emit_opxx(e, emit_fma_op(o->ins, form), emit_xmm(o->d), emit_xmm(r), m);
+    asm_xx(&e->a, o->wide ? ASM_UCOMISD : ASM_UCOMISS, emit_xmm(o->d), emit_xmm(o->d));
+    asm_jcc(&e->a, CC_P, &slow->label);
     asm_bind(&e->a, &slow->resume);
     return true;
 }
@@ -175,6 +208,8 @@ static bool emit_fma(struct emit *e, ir_ref ref)
         return false;
     if (!ra_is_fp(o.a) && !ra_is_fp(o.b) && !ra_is_fp(o.c))
         return emit_fma_memory(e, &o);
+    if (ra_is_fp(o.d) && emit_fma_in_place(e, &o))
+        return true;
     if (!ra_is_fp(o.b) && ra_is_fp(o.a)) {
         ra_loc l = o.a;
         o.a = o.b;
@@ -187,11 +222,11 @@ static bool emit_fma(struct emit *e, ir_ref ref)
     if (ra_is_fp(o.b)) {
         struct emit_opnd c = emit_opnd_fp(e, o.c, o.from);
         emit_move(e, o.from, (ra_loc)(RA_FP + o.work), o.a);
-        emit_opxx(e, emit_fma_op(o.ins, false), o.work, emit_xmm(o.b), c);
+        emit_opxx(e, emit_fma_op(o.ins, FMA_213), o.work, emit_xmm(o.b), c);
     } else {
         struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
         emit_move(e, o.from, (ra_loc)(RA_FP + o.work), o.a);
-        emit_opxx(e, emit_fma_op(o.ins, true), o.work, emit_xmm(o.c), b);
+        emit_opxx(e, emit_fma_op(o.ins, FMA_132), o.work, emit_xmm(o.c), b);
     }
     asm_xx(&e->a, o.wide ? ASM_UCOMISD : ASM_UCOMISS, o.work, o.work);
     asm_jcc(&e->a, CC_P, &slow->label);
