@@ -187,6 +187,12 @@ ir_ref ir_fold_stored(struct ir *ir, ir_ref r, unsigned bits)
         case IR_TRUNC32:
             same = bits <= 32;
             break;
+        case IR_BITCAST: /* a store takes floating point values, but no part smaller than one */
+            same = bits >= 32;
+            break;
+        case IR_FBOX:
+            same = bits == 32;
+            break;
         default:
             same = false;
         }

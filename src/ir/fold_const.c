@@ -72,6 +72,12 @@ static uint64_t const_binary(unsigned op, unsigned bits, uint64_t a, uint64_t b)
         return a ^ b;
     case IR_MUL:
         return a * b;
+    case IR_ANDN:
+        return a & ~b;
+    case IR_ADDX2:
+    case IR_ADDX4:
+    case IR_ADDX8:
+        return a + (b << (op - IR_ADDX2 + 1));
     case IR_MULHS:
     case IR_MULHU:
     case IR_MULHSU:
@@ -141,7 +147,7 @@ bool ir_fold_const(unsigned op, unsigned type, unsigned arg_type, const int64_t 
         v = (uint64_t)(x[0] ? x[1] : x[2]);
     else if ((op >= IR_NOT && op <= IR_TRUNC32) || op == IR_BOOL || op == IR_BITCAST)
         v = const_unary(op, ir_type_bits(type), (uint64_t)x[0]);
-    else if (op >= IR_ADD && op <= IR_REMU)
+    else if (op >= IR_ADD && op <= IR_ADDX8)
         v = const_binary(op, ir_type_bits(arg_type), (uint64_t)x[0], (uint64_t)x[1]);
     else
         return false;

@@ -371,6 +371,7 @@ struct ir_pass {
 extern const struct ir_pass ir_passes[];
 
 void ir_pass_fold(struct ir *ir);   /* folds and shares again, over the whole graph */
+void ir_pass_fuse(struct ir *ir);   /* shifts and additions to what hosts do at once */
 void ir_pass_dce(struct ir *ir);    /* removes PURE values that nothing and no snapshot uses */
 void ir_pass_narrow(struct ir *ir); /* drops extensions nobody looks at; 32-bit chains stay I32 */
 void ir_pass_mem(struct ir *ir);    /* IR_MEM_RANGE, IR_MEM_PERM */

@@ -4,13 +4,13 @@
 #include "ir/impl.h"
 
 const struct ir_pass ir_passes[] = {
-    {"fold", ir_pass_fold}, {"narrow", ir_pass_narrow}, {"dce", ir_pass_dce}, {"mem", ir_pass_mem},
-    {NULL, NULL},
+    {"fold", ir_pass_fold}, {"narrow", ir_pass_narrow}, {"dce", ir_pass_dce},
+    {"mem", ir_pass_mem},   {"fuse", ir_pass_fuse},     {NULL, NULL},
 };
 
 /* Narrowing leaves chains to fold and values to remove. */
 static const struct ir_pass *const optimize_order[] = {
-    &ir_passes[0], &ir_passes[1], &ir_passes[0], &ir_passes[2], &ir_passes[3],
+    &ir_passes[0], &ir_passes[1], &ir_passes[0], &ir_passes[2], &ir_passes[4], &ir_passes[3],
 };
 
 int ir_optimize(struct ir *ir, FILE *dump, bool verify, struct error *err)

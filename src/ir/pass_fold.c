@@ -35,13 +35,29 @@ static void fold_value(struct ir *ir, ir_ref r)
         ir_share_add(ir, r);
 }
 
-/* A branch on a constant becomes a jump; whether it did. */
+/* A branch on x == 0, where x is a condition that has no opposite, goes the other way on x. */
+static bool fold_branch_opposite(struct ir *ir, struct ir_ins *ins, const struct ir_ins *cond)
+{
+    const struct ir_ins *bit = &ir->ins[cond->arg[0]], *zero = &ir->ins[cond->arg[1]];
+    if (cond->op != IR_EQ || bit->op != IR_BOOL || zero->op != IR_CONST || zero->imm)
+        return false;
+    struct ir_block *b = &ir->block[ins->block];
+    uint32_t yes = b->succ[0];
+    b->succ[0] = b->succ[1];
+    b->succ[1] = yes;
+    ins->arg[0] = bit->arg[0];
+    if (ins->aux)
+        ins->aux = ins->aux == IR_BRANCH_LIKELY ? IR_BRANCH_UNLIKELY : IR_BRANCH_LIKELY;
+    return true;
+}
+
+/* A branch on a constant becomes a jump; whether the graph has changed. */
 static bool fold_branch(struct ir *ir, ir_ref r)
 {
     struct ir_ins *ins = &ir->ins[r];
     const struct ir_ins *cond = &ir->ins[ins->arg[0]];
     if (cond->op != IR_CONST)
-        return false;
+        return fold_branch_opposite(ir, ins, cond);
     ir_edge_remove(ir, ins->block, ir->block[ins->block].succ[cond->imm ? 1 : 0]);
     ins->op = IR_JUMP;
     ins->aux = 0;

@@ -338,6 +338,12 @@ static uint64_t eval_int2(unsigned op, bool wide, uint64_t a, uint64_t b)
         return n ? ua >> n | ua << (bits - n) : ua;
     case IR_MUL:
         return a * b;
+    case IR_ANDN:
+        return a & ~b;
+    case IR_ADDX2:
+    case IR_ADDX4:
+    case IR_ADDX8:
+        return a + (b << (op - IR_ADDX2 + 1));
     case IR_MULHS:
         return (uint64_t)((__int128)sa * sb >> bits);
     case IR_MULHU:

@@ -340,8 +340,8 @@ static void gen_memory(struct gen *g)
                  gen_snap(g));
     } else if (what == 6) {
         unsigned type = gen_float();
-        ir_store(ir, type == IR_F64 ? IR_MEM_64 : IR_MEM_32, a, gen_offset(), gen_get(g, type),
-                 gen_snap(g));
+        ir_store(ir, type == IR_F64 && rnd(4) ? IR_MEM_64 : IR_MEM_32, a, gen_offset(),
+                 gen_get(g, type), gen_snap(g));
     } else {
         unsigned type = gen_int();
         gen_put(
@@ -468,7 +468,7 @@ static void gen_ins(struct gen *g)
     struct ir *ir = g->ir;
     unsigned what = rnd(32), type = gen_int();
     if (what < 12) {
-        gen_put(g, ir_op2(ir, (enum ir_op)(IR_ADD + rnd(IR_REMU - IR_ADD + 1)), gen_get(g, type),
+        gen_put(g, ir_op2(ir, (enum ir_op)(IR_ADD + rnd(IR_ADDX8 - IR_ADD + 1)), gen_get(g, type),
                           gen_get(g, type)));
     } else if (what < 15) {
         gen_unary(g);

@@ -86,6 +86,14 @@ static uint64_t integer2(unsigned op, unsigned t, uint64_t a, uint64_t b)
         return n ? a >> n | a << (w - n) : a;
     case IR_MUL:
         return a * b;
+    case IR_ANDN:
+        return a & ~b;
+    case IR_ADDX2:
+        return a + 2 * b;
+    case IR_ADDX4:
+        return a + 4 * b;
+    case IR_ADDX8:
+        return a + 8 * b;
     case IR_MULHS:
     case IR_MULHU:
     case IR_MULHSU:
@@ -209,7 +217,7 @@ uint64_t eval_op(unsigned op, unsigned type, unsigned arg_type, uint64_t a, uint
         v = a ? b : c;
     else if (op >= IR_EQ && op <= IR_GEU)
         v = compare(op, arg_type, a, b);
-    else if (op >= IR_ADD && op <= IR_REMU)
+    else if (op >= IR_ADD && op <= IR_ADDX8)
         v = integer2(op, arg_type, a, b);
     else if (op >= IR_NOT && op <= IR_TRUNC32)
         v = integer1(op, arg_type, a);

@@ -92,7 +92,7 @@ static void one_program(uint64_t seed)
     require(good(seed), seed);
     stage = "a random order of passes";
     for (unsigned i = 0; i < 6; i++) {
-        ir_passes[guest_random(&s) % 4].run(ir);
+        ir_passes[guest_random(&s) % 5].run(ir);
         require(good(seed), seed);
     }
 }
@@ -176,7 +176,7 @@ static void add_random(struct nodes *n, uint64_t *s)
         op = IR_NOT + (unsigned)(guest_random(s) % (IR_ZEXT16 - IR_NOT + 1));
         a = node_of(n, type, s);
     } else {
-        op = IR_ADD + (unsigned)(guest_random(s) % (IR_REMU - IR_ADD + 1));
+        op = IR_ADD + (unsigned)(guest_random(s) % (IR_ADDX8 - IR_ADD + 1));
         a = node_of(n, type, s);
         b = node_of(n, type, s);
     }

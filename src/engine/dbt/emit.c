@@ -140,6 +140,7 @@ static void emit_needs(const void *ctx, ir_ref ref, struct ra_needs *needs)
     case IR_FSGNJ:
     case IR_FSGNJN:
     case IR_FSGNJX:
+    case IR_FEQ:
     case IR_FFLAGS:
         needs->temps = 1;
         break;

@@ -28,7 +28,7 @@ struct emit_move {
 
 /* Code that is put behind the region: at `label`, to go on at `resume`. */
 enum emit_stub_kind {
-    STUB_SLOW,     /* call of the slow thunk with a descriptor for `ref` */
+    STUB_SLOW,     /* call of the slow thunk for `ref`; to: 1 + xmm that gets xmm15 back, or 0 */
     STUB_EDGE,     /* moves of the edge block -> to */
     STUB_DIV_ZERO, /* results of divisions by zero and by -1 */
     STUB_DIV_MINUS,

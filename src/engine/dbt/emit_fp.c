@@ -122,31 +122,94 @@ static void emit_one(struct emit *e, ir_ref ref, enum asm_op op32, enum asm_op o
 
 /* --- fused ------------------------------------------------------------------------------------ */
 
-/* The forms of an operation: d = d * rm + r, d = r * d + rm. */
-static enum asm_op emit_fma_op(const struct ir_ins *ins, bool form132)
-{
-    bool wide = ins->type == IR_F64;
-    switch (ins->op) {
-    case IR_FMADD:
-        return form132 ? (wide ? ASM_VFMADD132SD : ASM_VFMADD132SS)
-                       : (wide ? ASM_VFMADD213SD : ASM_VFMADD213SS);
-    case IR_FMSUB:
-        return form132 ? (wide ? ASM_VFMSUB132SD : ASM_VFMSUB132SS)
-                       : (wide ? ASM_VFMSUB213SD : ASM_VFMSUB213SS);
-    case IR_FNMSUB:
-        return form132 ? (wide ? ASM_VFNMADD132SD : ASM_VFNMADD132SS)
-                       : (wide ? ASM_VFNMADD213SD : ASM_VFNMADD213SS);
-    default:
-        return form132 ? (wide ? ASM_VFNMSUB132SD : ASM_VFNMSUB132SS)
-                       : (wide ? ASM_VFNMSUB213SD : ASM_VFNMSUB213SS);
+/* The forms of an operation: d = d * rm + r, d = r * d + rm, d = r * rm + d. */
+enum fma_form { FMA_132, FMA_213, FMA_231 };
+
+#define FMA_FORMS(name)                                                                 \
+    {                                                                                   \
+        {ASM_##name##132SS, ASM_##name##132SD}, {ASM_##name##213SS, ASM_##name##213SD}, \
+        {                                                                               \
+            ASM_##name##231SS, ASM_##name##231SD                                        \
+        }                                                                               \
     }
+
+static enum asm_op emit_fma_op(const struct ir_ins *ins, enum fma_form form)
+{
+    static const uint16_t ops[4][3][2] = {
+        [IR_FMADD - IR_FMADD] = FMA_FORMS(VFMADD),
+        [IR_FMSUB - IR_FMADD] = FMA_FORMS(VFMSUB),
+        [IR_FNMSUB - IR_FMADD] = FMA_FORMS(VFNMADD),
+        [IR_FNMADD - IR_FMADD] = FMA_FORMS(VFNMSUB),
+    };
+    return ops[ins->op - IR_FMADD][form][ins->type == IR_F64];
+}
+
+/*
+ * With all operands in memory: one goes to the result's register, or to one that is kept in the
+ * frame meanwhile.
+ */
+static bool emit_fma_memory(struct emit *e, const struct emit_float *o)
+{
+    bool keep = !ra_is_fp(o->d);
+    if (keep && ra_is_const(o->c))
+        return false; /* it wants the place in the frame */
+    ra_loc b = keep ? RA_FP : o->d, work = RA_FP + EMIT_SCRATCH_X;
+    struct emit_stub *slow = emit_stub(e, STUB_SLOW, o->ref);
+    struct emit_opnd c = emit_opnd_fp(e, o->c, o->from);
+    if (keep)
+        emit_move(e, IR_F64, EMIT_FRAME_SCRATCH, b);
+    emit_move(e, o->from, b, o->b);
+    emit_move(e, o->from, work, o->a);
+    emit_opxx(e, emit_fma_op(o->ins, FMA_213), EMIT_SCRATCH_X, emit_xmm(b), c);
+    if (keep)
+        emit_move(e, IR_F64, b, EMIT_FRAME_SCRATCH);
+    asm_xx(&e->a, o->wide ? ASM_UCOMISD : ASM_UCOMISS, EMIT_SCRATCH_X, EMIT_SCRATCH_X);
+    asm_jcc(&e->a, CC_P, &slow->label);
+    emit_move(e, o->ins->type, o->d, work);
+    asm_bind(&e->a, &slow->resume);
+    return true;
+}
+
+/* The result takes the place of an operand, which xmm15 keeps for the exact function. */
+static bool emit_fma_in_place(struct emit *e, struct emit_float *o)
+{
+    enum fma_form form = FMA_231;
+    ra_loc r = o->a, rm = o->b;
+    if (o->d == o->a || o->d == o->b) {
+        form = FMA_213;
+        r = o->d == o->a ? o->b : o->a;
+        rm = o->c;
+    } else if (o->d != o->c) {
+        return false;
+    }
+    if (!ra_is_fp(r)) {
+        if (!ra_is_fp(rm))
+            return false;
+        ra_loc l = r;
+        r = rm;
+        rm = l;
+        form = form == FMA_213 ? FMA_132 : form;
+    }
+    struct emit_stub *slow = emit_stub(e, STUB_SLOW, o->ref);
+    slow->to = 1u + emit_xmm(o->d);
+    struct emit_opnd m = emit_opnd_fp(e, rm, o->from);
+    asm_xx(&e->a, ASM_MOVAPS, EMIT_SCRATCH_X, emit_xmm(o->d));
+    emit_opxx(e, emit_fma_op(o->ins, form), emit_xmm(o->d), emit_xmm(r), m);
+    asm_xx(&e->a, o->wide ? ASM_UCOMISD : ASM_UCOMISS, emit_xmm(o->d), emit_xmm(o->d));
+    asm_jcc(&e->a, CC_P, &slow->label);
+    asm_bind(&e->a, &slow->resume);
+    return true;
 }
 
 static bool emit_fma(struct emit *e, ir_ref ref)
 {
     struct emit_float o = emit_float_of(e, ref);
-    if (!e->t->features.fma || (!ra_is_fp(o.a) && !ra_is_fp(o.b) && !ra_is_fp(o.c)))
+    if (!e->t->features.fma)
         return false;
+    if (!ra_is_fp(o.a) && !ra_is_fp(o.b) && !ra_is_fp(o.c))
+        return emit_fma_memory(e, &o);
+    if (ra_is_fp(o.d) && emit_fma_in_place(e, &o))
+        return true;
     if (!ra_is_fp(o.b) && ra_is_fp(o.a)) {
         ra_loc l = o.a;
         o.a = o.b;
@@ -159,11 +222,11 @@ static bool emit_fma(struct emit *e, ir_ref ref)
     if (ra_is_fp(o.b)) {
         struct emit_opnd c = emit_opnd_fp(e, o.c, o.from);
         emit_move(e, o.from, (ra_loc)(RA_FP + o.work), o.a);
-        emit_opxx(e, emit_fma_op(o.ins, false), o.work, emit_xmm(o.b), c);
+        emit_opxx(e, emit_fma_op(o.ins, FMA_213), o.work, emit_xmm(o.b), c);
     } else {
         struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
         emit_move(e, o.from, (ra_loc)(RA_FP + o.work), o.a);
-        emit_opxx(e, emit_fma_op(o.ins, true), o.work, emit_xmm(o.c), b);
+        emit_opxx(e, emit_fma_op(o.ins, FMA_132), o.work, emit_xmm(o.c), b);
     }
     asm_xx(&e->a, o.wide ? ASM_UCOMISD : ASM_UCOMISS, o.work, o.work);
     asm_jcc(&e->a, CC_P, &slow->label);
@@ -192,7 +255,7 @@ static void emit_min_max(struct emit *e, ir_ref ref)
 bool emit_is_float_order(const struct emit *e, ir_ref ref)
 {
     unsigned op = ir_at(e->ir, ref)->op;
-    return op >= IR_FLT && op <= IR_FLE_SILENT;
+    return op >= IR_FEQ && op <= IR_FLE_SILENT;
 }
 
 /* b above a: false when they are unordered. */
@@ -213,34 +276,91 @@ static void emit_float_order(struct emit *e, ir_ref ref)
     emit_result_cc(e, ref, o.ins->op == IR_FLT || o.ins->op == IR_FLT_SILENT ? CC_A : CC_AE);
 }
 
+/* Equal, and not unordered. */
 static void emit_float_equal(struct emit *e, ir_ref ref)
 {
     struct emit_float o = emit_float_of(e, ref);
     struct emit_opnd b = emit_opnd_fp(e, o.b, o.from);
     enum asm_xmm a = emit_fp(e, o.ins->arg[0], EMIT_SCRATCH_X);
-    struct asm_mem scratch = emit_mem(e, EMIT_FRAME_SCRATCH);
+    enum asm_reg temp = (enum asm_reg)e->ra.temp[ref][0];
     emit_opx(e, o.wide ? ASM_UCOMISD : ASM_UCOMISS, a, b);
-    asm_setcc_m(&e->a, CC_NP, scratch);
-    asm_setcc_r(&e->a, CC_E, EMIT_SCRATCH);
-    asm_rm(&e->a, ASM_AND, 1, EMIT_SCRATCH, scratch);
+    asm_setcc_r(&e->a, CC_NP, EMIT_SCRATCH);
+    asm_setcc_r(&e->a, CC_E, temp);
+    asm_rr(&e->a, ASM_AND, 1, EMIT_SCRATCH, temp);
+    if (o.d == RA_FLAGS) {
+        emit_result_cc(e, ref, CC_NE);
+        return;
+    }
     asm_rr(&e->a, ASM_MOVZX8, 4, EMIT_SCRATCH, EMIT_SCRATCH);
     emit_move(e, IR_I1, o.d, EMIT_SCRATCH);
 }
 
+/* Whether the rounding mode is the one the host's unit has, or does not matter. */
+static bool emit_rounds(const struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    unsigned from = ir_at(e->ir, ins->arg[0])->type;
+    if (ins->aux == 7)
+        return true;
+    switch (ins->op) {
+    case IR_FMIN:
+    case IR_FMAX:
+    case IR_FEQ:
+    case IR_FLT:
+    case IR_FLE:
+    case IR_FLT_SILENT:
+    case IR_FLE_SILENT:
+        return true;
+    case IR_FCVT:
+        return from == IR_F32;
+    case IR_FCVT_FROM_S:
+    case IR_FCVT_FROM_U:
+        return from == IR_I32 && ins->type == IR_F64;
+    case IR_FCVT_TO_S:
+        return ins->aux == FP_RTZ;
+    default:
+        return false;
+    }
+}
+
 /* --- integers --------------------------------------------------------------------------------- */
+
+/*
+ * With another rounding mode than the host's: to the slow path unless -2^n <= a < 2^n, which are
+ * exact in the format.
+ */
+static void emit_check_exact(struct emit *e, const struct emit_float *o, bool is_unsigned,
+                             struct emit_stub *slow)
+{
+    int32_t n = o->ins->type == IR_F64 ? 53 : 24;
+    unsigned size = emit_size(o->from);
+    if (is_unsigned) {
+        emit_move(e, o->from, EMIT_SCRATCH, o->a);
+        asm_ri(&e->a, ASM_SHR, size, EMIT_SCRATCH, n);
+    } else {
+        struct emit_opnd a = emit_opnd_rm(e, o->ins->arg[0], true);
+        asm_mov_imm(&e->a, EMIT_SCRATCH, UINT64_C(1) << n);
+        emit_op(e, ASM_ADD, size, EMIT_SCRATCH, a);
+        asm_ri(&e->a, ASM_SHR, size, EMIT_SCRATCH, n + 1);
+    }
+    asm_jcc(&e->a, CC_NE, &slow->label);
+}
 
 static void emit_from_int(struct emit *e, ir_ref ref)
 {
     struct emit_float o = emit_float_of(e, ref);
-    bool is_unsigned = o.ins->op == IR_FCVT_FROM_U;
+    bool is_unsigned = o.ins->op == IR_FCVT_FROM_U, rounds = emit_rounds(e, ref);
     unsigned size = o.from == IR_I64 || is_unsigned ? 8 : 4;
-    struct emit_stub *slow = is_unsigned && o.from == IR_I64 ? emit_stub(e, STUB_SLOW, ref) : NULL;
+    bool high = is_unsigned && o.from == IR_I64 && rounds;
+    struct emit_stub *slow = high || !rounds ? emit_stub(e, STUB_SLOW, ref) : NULL;
+    if (!rounds)
+        emit_check_exact(e, &o, is_unsigned, slow);
     enum asm_reg r = EMIT_SCRATCH;
     if (ra_is_gpr(o.a) && !(is_unsigned && o.from == IR_I32))
         r = (enum asm_reg)o.a;
     else /* clears the upper half, too */
         emit_move(e, o.from, EMIT_SCRATCH, o.a);
-    if (slow) {
+    if (high) {
         asm_rr(&e->a, ASM_TEST, 8, r, r);
         asm_jcc(&e->a, CC_S, &slow->label);
     }
@@ -333,40 +453,24 @@ void emit_silent_stub(struct emit *e, struct emit_stub *s)
 
 /* --- dispatch --------------------------------------------------------------------------------- */
 
-/* Whether the rounding mode is the one the host's unit has, or does not matter. */
-static bool emit_rounds(const struct emit *e, ir_ref ref)
+/* Whether it can be done here at all, however its operands are rounded. */
+static bool emit_float_here(const struct emit *e, ir_ref ref)
 {
-    const struct ir_ins *ins = ir_at(e->ir, ref);
-    unsigned from = ir_at(e->ir, ins->arg[0])->type;
-    if (ins->aux == 7)
-        return true;
-    switch (ins->op) {
-    case IR_FMIN:
-    case IR_FMAX:
-    case IR_FEQ:
-    case IR_FLT:
-    case IR_FLE:
-    case IR_FLT_SILENT:
-    case IR_FLE_SILENT:
-        return true;
-    case IR_FCVT:
-        return from == IR_F32;
+    switch (ir_at(e->ir, ref)->op) {
+    case IR_FCVT_TO_U:
+        return ir_at(e->ir, ref)->aux == FP_RTZ;
     case IR_FCVT_FROM_S:
     case IR_FCVT_FROM_U:
-        return from == IR_I32 && ins->type == IR_F64;
-    case IR_FCVT_TO_S:
-        return ins->aux == FP_RTZ;
+        return true;
     default:
-        return false;
+        return emit_rounds(e, ref);
     }
 }
 
 bool emit_float(struct emit *e, ir_ref ref)
 {
     const struct ir_ins *ins = ir_at(e->ir, ref);
-    if (!(ir_op_info[ins->op].flags & IR_F_FPENV))
-        return false;
-    if (ins->op == IR_FCVT_TO_U ? ins->aux != FP_RTZ : !emit_rounds(e, ref))
+    if (!(ir_op_info[ins->op].flags & IR_F_FPENV) || !emit_float_here(e, ref))
         return false;
     switch (ins->op) {
     case IR_FADD:

@@ -43,9 +43,35 @@ static void emit_mask(struct emit *e, ir_ref ref)
     }
 }
 
+/* In xmm registers, none of which is lost: what of a changes is the sign, by a ^ b or ~(a ^ b). */
+static bool emit_sign_inject_x(struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    ra_loc d = emit_loc(e, ref), a = emit_loc(e, ins->arg[0]), b = emit_loc(e, ins->arg[1]);
+    bool wide = ins->type == IR_F64;
+    if (!e->t->features.avx || !ra_is_fp(d) || !ra_is_fp(a) || !ra_is_fp(b))
+        return false;
+    if (d == a && ins->op != IR_FSGNJX)
+        return false;
+    emit_ones(e);
+    asm_xi(&e->a, wide ? ASM_PSLLQ : ASM_PSLLD, EMIT_SCRATCH_X, wide ? 63 : 31);
+    if (ins->op == IR_FSGNJX) {
+        asm_xx(&e->a, ASM_ANDPS, EMIT_SCRATCH_X, emit_xmm(b));
+        asm_xxx(&e->a, ASM_XORPS, emit_xmm(d), emit_xmm(a), EMIT_SCRATCH_X);
+        return true;
+    }
+    asm_xxx(&e->a, ASM_XORPS, emit_xmm(d), emit_xmm(a), emit_xmm(b));
+    asm_xxx(&e->a, ins->op == IR_FSGNJ ? ASM_ANDPS : ASM_ANDNPS, emit_xmm(d), emit_xmm(d),
+            EMIT_SCRATCH_X);
+    asm_xx(&e->a, ASM_XORPS, emit_xmm(d), emit_xmm(a));
+    return true;
+}
+
 /* The sign of b, or its opposite, or that of both. */
 static void emit_sign_inject(struct emit *e, ir_ref ref)
 {
+    if (emit_sign_inject_x(e, ref))
+        return;
     const struct ir_ins *ins = ir_at(e->ir, ref);
     unsigned type = ins->type, size = emit_size(type);
     int32_t bit = type == IR_F64 ? 63 : 31;

@@ -117,6 +117,48 @@ static void emit_alu(struct emit *e, ir_ref ref, enum asm_op op)
     emit_to(e, &o, work);
 }
 
+static void emit_and_not(struct emit *e, ir_ref ref)
+{
+    struct emit_bin o = emit_bin(e, ref);
+    enum asm_reg work = ra_is_gpr(o.d) ? (enum asm_reg)o.d : EMIT_SCRATCH;
+    if (e->t->features.bmi1 && ra_is_gpr(o.lb)) {
+        struct emit_opnd a = emit_opnd_rm(e, o.a, false);
+        if (a.kind == OPND_REG)
+            asm_rrr(&e->a, ASM_ANDN, o.size, work, (enum asm_reg)o.lb, (enum asm_reg)a.reg);
+        else
+            asm_rrm(&e->a, ASM_ANDN, o.size, work, (enum asm_reg)o.lb, a.mem);
+    } else {
+        struct emit_opnd a = emit_opnd(e, o.a, true);
+        emit_move(e, o.ins->type, EMIT_SCRATCH, o.lb);
+        asm_r(&e->a, ASM_NOT, o.size, EMIT_SCRATCH);
+        emit_op(e, ASM_AND, o.size, EMIT_SCRATCH, a);
+        work = EMIT_SCRATCH;
+    }
+    emit_to(e, &o, work);
+}
+
+/* a + (b << scale): whichever is in no register passes through rax. */
+static void emit_add_scaled(struct emit *e, ir_ref ref)
+{
+    struct emit_bin o = emit_bin(e, ref);
+    unsigned scale = o.ins->op - IR_ADDX2 + 1u;
+    enum asm_reg work = ra_is_gpr(o.d) ? (enum asm_reg)o.d : EMIT_SCRATCH;
+    if (ra_is_gpr(o.la)) {
+        enum asm_reg b = emit_gpr(e, o.b, EMIT_SCRATCH);
+        asm_lea(&e->a, o.size, work, asm_mem_index((enum asm_reg)o.la, b, scale, 0));
+    } else if (ra_is_gpr(o.lb)) {
+        emit_move(e, o.ins->type, EMIT_SCRATCH, o.la);
+        asm_lea(&e->a, o.size, work, asm_mem_index(EMIT_SCRATCH, (enum asm_reg)o.lb, scale, 0));
+    } else {
+        struct emit_opnd a = emit_opnd(e, o.a, true);
+        emit_move(e, o.ins->type, EMIT_SCRATCH, o.lb);
+        asm_ri(&e->a, ASM_SHL, o.size, EMIT_SCRATCH, (int32_t)scale);
+        emit_op(e, ASM_ADD, o.size, EMIT_SCRATCH, a);
+        work = EMIT_SCRATCH;
+    }
+    emit_to(e, &o, work);
+}
+
 /* AND with what a move can do. */
 static bool emit_and_move(struct emit *e, ir_ref ref)
 {
@@ -297,6 +339,23 @@ static void emit_convert(struct emit *e, ir_ref ref, enum asm_op op, unsigned si
     enum asm_reg work = ra_is_gpr(o.d) ? (enum asm_reg)o.d : EMIT_SCRATCH;
     emit_op(e, op, size, work, emit_opnd_rm(e, o.a, false));
     emit_to(e, &o, work);
+}
+
+/* Whether the register of an I32 value has nothing above it: a 32-bit operation has written it. */
+static bool emit_is_clean(const struct emit *e, ir_ref ref)
+{
+    unsigned op = ir_at(e->ir, ref)->op;
+    return (op >= IR_ADD && op <= IR_MUL) || (op >= IR_ANDN && op <= IR_NEG);
+}
+
+static void emit_zext32(struct emit *e, ir_ref ref)
+{
+    ir_ref a = ir_at(e->ir, ref)->arg[0];
+    ra_loc d = emit_loc(e, ref);
+    if (ra_is_gpr(emit_loc(e, a)) && emit_is_clean(e, a) && (ra_is_mem(d) || d == emit_loc(e, a)))
+        emit_move(e, IR_I64, d, emit_loc(e, a));
+    else
+        emit_convert(e, ref, ASM_MOV, 4);
 }
 
 static void emit_truncate(struct emit *e, ir_ref ref)
@@ -504,6 +563,14 @@ static bool emit_arithmetic(struct emit *e, ir_ref ref)
     case IR_MUL:
         emit_alu(e, ref, ASM_IMUL);
         return true;
+    case IR_ANDN:
+        emit_and_not(e, ref);
+        return true;
+    case IR_ADDX2:
+    case IR_ADDX4:
+    case IR_ADDX8:
+        emit_add_scaled(e, ref);
+        return true;
     case IR_SHL:
         emit_shift(e, ref, ASM_SHL, ASM_SHLX);
         return true;
@@ -575,7 +642,7 @@ bool emit_int(struct emit *e, ir_ref ref)
         emit_convert(e, ref, ASM_MOVSXD, 8);
         return true;
     case IR_ZEXT32:
-        emit_convert(e, ref, ASM_MOV, 4);
+        emit_zext32(e, ref);
         return true;
     case IR_TRUNC32:
     case IR_XEXT32:

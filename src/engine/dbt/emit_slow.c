@@ -173,6 +173,8 @@ void emit_slow_here(struct emit *e, ir_ref ref)
 void emit_slow(struct emit *e, struct emit_stub *s)
 {
     asm_bind(&e->a, &s->label);
+    if (s->to) /* the operand that the result has replaced */
+        asm_xx(&e->a, ASM_MOVAPS, (enum asm_xmm)(s->to - 1), EMIT_SCRATCH_X);
     emit_slow_here(e, s->ref);
     if (ir_at(e->ir, s->ref)->op != IR_TICK)
         asm_jmp(&e->a, &s->resume);
