@@ -36,8 +36,7 @@ static void spoil_memory(struct vcpu *v)
     *(uint8_t *)addrspace_ram(v->mem, 0x80003210, 1) ^= 1;
 }
 
-static enum vcpu_exit spoiled_run(struct vcpu *v, uint64_t max_insns,
-                                  void (*spoil)(struct vcpu *v))
+static enum vcpu_exit spoiled_run(struct vcpu *v, uint64_t max_insns, void (*spoil)(struct vcpu *v))
 {
     const struct engine_ops *good = engines[0];
     uint64_t at = *good->icount(v);
