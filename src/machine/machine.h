@@ -35,6 +35,8 @@ struct machine_ops {
     bool (*has_work)(struct machine *m, struct vcpu *v);
     /* State of processors and firmware; memory, clock and devices are saved by the owner. */
     void (*save)(struct machine *m, struct state_out *out);
+    /* The same for a hash, without what engines may keep otherwise; it cannot be loaded. */
+    void (*save_visible)(struct machine *m, struct state_out *out);
     int (*load)(struct machine *m, struct state_in *in, struct error *err);
     void (*free)(struct machine *m);
 };

@@ -9,6 +9,7 @@
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_rng.h"
+#include "isa/riscv64/compare.h"
 #include "isa/riscv64/ops.h"
 
 #include <errno.h>
@@ -130,6 +131,16 @@ static void virt_save(struct machine *m, struct state_out *out)
     }
 }
 
+static void virt_save_visible(struct machine *m, struct state_out *out)
+{
+    struct virt *virt = virt_of(m);
+    for (unsigned i = 0; i < m->vcpu_count; i++) {
+        rv_hart_save_compared(&virt->harts[i].hart, out);
+        if (virt->has_sbi)
+            state_save(out, &sbi_hart_state, &virt->sbi.harts[i]);
+    }
+}
+
 static int virt_load(struct machine *m, struct state_in *in, struct error *err)
 {
     struct virt *virt = virt_of(m);
@@ -171,6 +182,7 @@ static const struct machine_ops virt_ops = {
     .started = virt_started,
     .has_work = virt_has_work,
     .save = virt_save,
+    .save_visible = virt_save_visible,
     .load = virt_load,
     .free = virt_free,
 };

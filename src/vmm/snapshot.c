@@ -68,7 +68,8 @@ static void vm_settle(struct vm *vm)
         m->ops->requests(m, &m->vcpus[i], vcpu_take_requests(&m->vcpus[i]));
 }
 
-void vm_state_save(struct vm *vm, struct state_out *out)
+/* What does not depend on the board's processors. */
+static void save_around(struct vm *vm, struct state_out *out)
 {
     struct machine *m = vm->machine;
     struct header header = vm_header(vm);
@@ -79,7 +80,12 @@ void vm_state_save(struct vm *vm, struct state_out *out)
         state_save(out, &vcpu_state, &m->vcpus[i]);
     for (unsigned i = 0; i < m->device_count; i++)
         device_save(m->devices[i], out);
-    m->ops->save(m, out); /* harts' deadlines depend on the timer device */
+}
+
+void vm_state_save(struct vm *vm, struct state_out *out)
+{
+    save_around(vm, out);
+    vm->machine->ops->save(vm->machine, out); /* harts' deadlines depend on the timer device */
 }
 
 static int write_file(const char *path, const struct state_out *out, struct error *err)
@@ -206,7 +212,8 @@ int vm_load(struct vm *vm, const char *path, struct error *err)
 uint64_t vm_hash(struct vm *vm)
 {
     struct state_out out = {0};
-    vm_state_save(vm, &out);
+    save_around(vm, &out);
+    vm->machine->ops->save_visible(vm->machine, &out);
     uint64_t hash = XXH3_64bits(out.data, out.len);
     state_out_free(&out);
     return addrspace_hash(vm->machine->mem, hash);

@@ -85,7 +85,10 @@ void vm_quit(struct vm *vm);
  */
 int vm_save(struct vm *vm, const char *path, struct error *err);
 
-/* Hash over all declared state and memory; the machine must not be running. */
+/*
+ * Hash over all declared state and memory but translation caches, so that it is the same for all
+ * engines after a deterministic run; the machine must not be running.
+ */
 uint64_t vm_hash(struct vm *vm);
 
 struct vm_stats {

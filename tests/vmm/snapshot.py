@@ -143,7 +143,7 @@ def test_busy_devices():
     """A bare program that keeps interrupt controller, timers, clock and serial port between states:
     what a kernel's boot has for some microseconds only is there at every moment."""
     rng = random.Random(seed())
-    until = 3 * MS
+    until = 20 * MS
     with scratch() as directory:
         image = Bare(directory).make("busy") + ".bin"
         setup = Setup(directory, ["--firmware", image, "--cpus", "2", "--memory", "8M"])

@@ -1,7 +1,5 @@
 #include "isa/riscv64/compare.h"
 
-#include "base/state.h"
-
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +14,12 @@ static unsigned compared(const struct state_field *f)
 static const uint8_t *element(const struct rv_hart *h, const struct state_field *f, unsigned i)
 {
     return (const uint8_t *)h + f->offset + f->size * i;
+}
+
+void rv_hart_save_compared(const struct rv_hart *h, struct state_out *out)
+{
+    for (const struct state_field *f = rv_hart_state.fields; f->name; f++)
+        state_save_bytes(out, f->name, element(h, f, 0), f->size * compared(f));
 }
 
 void rv_hart_differences(const struct rv_hart *a, const struct rv_hart *b,
