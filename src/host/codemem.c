@@ -192,6 +192,12 @@ void codemem_free(struct codemem *m, uint8_t *rw, size_t n)
     codemem_release(m, first, codemem_granules(n));
 }
 
+void codemem_unmap_rw(struct codemem *m)
+{
+    /* A shared file's pages stay in the file. */
+    (void)madvise(m->rw, m->size, MADV_DONTNEED);
+}
+
 void codemem_reset(struct codemem *m)
 {
     memset(m->taken, 0, codemem_words(m) * sizeof *m->taken);

@@ -50,6 +50,8 @@ uint8_t *codemem_alloc(struct codemem *m, size_t n);
 void codemem_trim(struct codemem *m, uint8_t *rw, size_t old, size_t n);
 /* n: as it was allocated or trimmed. */
 void codemem_free(struct codemem *m, uint8_t *rw, size_t n);
+/* The rw view takes no more memory of the process until it is used again; its contents stay. */
+void codemem_unmap_rw(struct codemem *m);
 /* Frees everything and gives the pages back to the host. */
 void codemem_reset(struct codemem *m);
 /* In a child after fork: both views become a copy of its own, at the same addresses. */

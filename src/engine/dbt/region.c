@@ -10,6 +10,7 @@
 #define CODE_SIZE (64u << 20) /* of each vCPU; resident as it is used */
 #define THUNK_CODE 4096u
 #define MAX_REGIONS 65536u
+#define UNMAP_EVERY (1u << 20) /* bytes of code, after which the rw view is given up */
 #define MAX_LINKS 524288u
 
 /* ---- jump caches ---- */
@@ -82,6 +83,11 @@ static uint8_t *region_place_code(struct regions *rs, const struct back_code *co
         return NULL;
     memcpy(rw, code->bytes, code->size);
     back_place(code, rw, codemem_to_rx(&rs->mem, rw), &rs->thunks, rs->thunks_exec);
+    rs->written += code->size;
+    if (rs->written >= UNMAP_EVERY) {
+        codemem_unmap_rw(&rs->mem);
+        rs->written = 0;
+    }
     return rw;
 }
 

@@ -74,6 +74,7 @@ struct regions {
     uint32_t *by_granule;       /* of code memory: index + 1 of the region that was last there */
     struct jump_cache jump[RV_VIEWS + RV_CONTEXTS]; /* of views; of U in each context */
     bool full;
+    size_t written; /* bytes of code since the rw view was last given up */
 };
 
 /* 0, or -ENOMEM with *err. */
