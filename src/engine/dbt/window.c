@@ -23,7 +23,7 @@
  */
 #define COST_FAULT 10000
 #define COST_MAPPING 5000
-#define CREDIT 4 /* prices that can be saved up */
+#define CREDIT 16 /* prices that can be saved up */
 #define MAX_PRICE (INT64_C(1) << 40)
 
 struct window {
