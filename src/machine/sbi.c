@@ -150,21 +150,75 @@ static struct sbi_result call_ipi(struct sbi *sbi, struct vcpu *v, const uint64_
 struct fence {
     struct vcpu *self;
     uint32_t request;
+    struct sbi_fence what;
     struct vcpu *waiting[FENCE_HARTS];
     uint32_t ticket[FENCE_HARTS];
     unsigned count;
 };
 
+#define FENCE_PAGES 64 /* a larger range is fenced as everything */
+
+static void fences_add(struct sbi *sbi, const struct vcpu *target, const struct sbi_fence *what)
+{
+    struct sbi_fences *fs = &sbi->harts[target->index].fences;
+    pthread_mutex_lock(&sbi->lock);
+    if (fs->count < SBI_FENCES)
+        fs->fence[fs->count++] = *what;
+    else
+        fs->all = true;
+    pthread_mutex_unlock(&sbi->lock);
+}
+
+static void fence_range(struct rv_hart *h, const struct sbi_fence *what)
+{
+    struct rv_fence f = {.one_page = what->pages, .one_space = what->one_space, .asid = what->asid};
+    uint64_t n = what->pages ? what->pages : 1;
+    for (uint64_t i = 0; i < n; i++) {
+        f.va = what->start + i * RV_PAGE;
+        rv_tlb_fence(h, &f);
+    }
+}
+
+static void fences_carry_out(struct sbi *sbi, const struct vcpu *v)
+{
+    static const struct sbi_fence all;
+    struct sbi_fences *pending = &sbi->harts[v->index].fences, fs;
+    pthread_mutex_lock(&sbi->lock);
+    fs = *pending;
+    pending->count = 0;
+    pending->all = false;
+    pthread_mutex_unlock(&sbi->lock);
+    if (fs.all) {
+        fence_range(v->arch, &all);
+        return;
+    }
+    for (unsigned i = 0; i < fs.count; i++)
+        fence_range(v->arch, &fs.fence[i]);
+}
+
+/* Start and size 0, or a size of all ones, mean everything (8.3). */
+static struct sbi_fence fence_of(const uint64_t *a, uint64_t fid)
+{
+    uint64_t start = align_down(a[2], RV_PAGE), size = a[3];
+    struct sbi_fence f = {.start = start, .asid = a[4], .one_space = fid == 2};
+    if ((a[2] || size) && size <= FENCE_PAGES * RV_PAGE)
+        f.pages = size ? (a[2] - start + size + RV_PAGE - 1) / RV_PAGE : 1;
+    return f;
+}
+
 /*
  * A hart that is outside the guest carries the request out before it enters again; only one that
  * is inside has to be waited for. Owners publish in_guest before they look for requests.
  *
- * The request comes before the ticket here, and sbi_requests looks at tickets before requests:
- * whoever sees a ticket also sees, or has seen, the request that belongs to it.
+ * What to fence comes before the request, which the hart takes before it looks for what. The
+ * request comes before the ticket here, and sbi_requests looks at tickets before requests: whoever
+ * sees a ticket also sees, or has seen, the request that belongs to it.
  */
 static void ask_fence(struct sbi *sbi, struct vcpu *target, void *ctx)
 {
     struct fence *f = ctx;
+    if (f->request == VCPU_REQ_FLUSH_TLB)
+        fences_add(sbi, target, &f->what);
     if (target == f->self) {
         sbi_requests(sbi, target, f->request);
         return;
@@ -185,6 +239,8 @@ static struct sbi_result call_rfence(struct sbi *sbi, struct vcpu *v, const uint
     if (fid > 2)
         return sbi_err(SBI_ERR_NOT_SUPPORTED); /* the hypervisor's fences */
     struct fence f = {.self = v, .request = fid ? VCPU_REQ_FLUSH_TLB : VCPU_REQ_FENCE_I};
+    if (fid)
+        f.what = fence_of(a, fid);
     if (!sbi_each_hart(sbi, a[0], a[1], ask_fence, &f))
         return sbi_err(SBI_ERR_INVALID_PARAM);
     for (unsigned i = 0; i < f.count; i++) {
@@ -441,7 +497,7 @@ void sbi_requests(struct sbi *sbi, struct vcpu *v, uint32_t bits)
     uint32_t asked = atomic_load(&sh->fences_asked);
     bits |= atomic_fetch_and(&v->requests, ~fences) & fences;
     if (bits & VCPU_REQ_FLUSH_TLB)
-        rv_tlb_flush(h);
+        fences_carry_out(sbi, v);
     if (bits & VCPU_REQ_FENCE_I)
         rv_fence_i(h);
     atomic_store(&sh->fences_done, asked);

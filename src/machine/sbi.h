@@ -18,12 +18,25 @@ enum sbi_hart_state { /* 9.1, as hart_get_status returns them */
                       SBI_SUSPENDED = 4,
 };
 
+/* Fences of address ranges that a hart has been asked for and has not carried out. */
+#define SBI_FENCES 8
+struct sbi_fences {
+    struct sbi_fence {
+        uint64_t start, pages; /* pages 0: everything */
+        uint64_t asid;
+        bool one_space;
+    } fence[SBI_FENCES];
+    unsigned count;
+    bool all; /* and more than there was room for */
+};
+
 /* One hart as its firmware sees it. */
 struct sbi_hart {
     _Atomic uint32_t state; /* enum sbi_hart_state */
     uint64_t start_addr, start_arg;
     /* Remote fences: tickets asked for by others, and the last one that was carried out. */
     _Atomic uint32_t fences_asked, fences_done;
+    struct sbi_fences fences; /* with the lock held */
     struct sbi_sta sta;
 };
 
@@ -31,7 +44,7 @@ struct sbi {
     struct machine *machine;
     struct chr *console; /* for DBCN; not owned, may be NULL */
     struct sbi_hart *harts;
-    pthread_mutex_t lock; /* hart starts */
+    pthread_mutex_t lock; /* hart starts, fences */
 };
 
 extern const struct state_table sbi_hart_state;

@@ -329,6 +329,13 @@ static void test_protected(void **state)
     expect(g, rw + 8, RV_CAUSE_ECALL_U, data_at(g, DATA_PA + 0x108));
     rv_csr_poke(&g->h, 0x3b0, DATA_PA >> 2 | 0x1ff);
     expect(g, rw + 8, RV_CAUSE_LOAD_ACCESS, 0);
+    /* A superpage of which that is a part: the rest of it, which goes with any address in it. */
+    const uint64_t large = 0x400000 + (DATA_PA - GUEST_RAM) + 0x100, in_large = 0x5ff000;
+    expect(g, large, RV_CAUSE_LOAD_ACCESS, 0);
+    expect(g, large + 0x5000, RV_CAUSE_ECALL_U, data_at(g, DATA_PA + 0x5100));
+    ((uint64_t *)guest_ptr(g, GUEST_TABLES))[512 + 2] = 0;
+    fence(g, &in_large);
+    expect(g, large + 0x5000, RV_CAUSE_LOAD_PAGE, 0);
     guest_free(g);
 }
 

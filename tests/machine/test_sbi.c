@@ -2,6 +2,7 @@
  * The SBI calls, made through the registers of harts that no engine runs. Error codes, extension
  * and function numbers are literals of the SBI specification 2.0.
  */
+#include "isa/riscv64/csr.h"
 #include "machine/sbi.h"
 
 #include "base/loop.h"
@@ -72,11 +73,14 @@ static void stimecmp_changed(struct rv_hart *h)
     timer_changes[h->hartid]++;
 }
 
+static uint64_t call_a4; /* of what call() does */
+
 static int setup(void **state)
 {
     struct error err = {0};
     (void)state;
     memset(&power, 0, sizeof power);
+    call_a4 = 0;
     memset(timer_changes, 0, sizeof timer_changes);
     machine = (struct machine){.vcpus = vcpus,
                                .vcpu_count = HARTS,
@@ -140,7 +144,7 @@ static struct ret call(unsigned hart, uint64_t ext, uint64_t fid, uint64_t a0, u
     h->x[11] = a1;
     h->x[12] = a2;
     h->x[13] = a3;
-    h->x[14] = 0;
+    h->x[14] = call_a4;
     h->x[15] = 0;
     h->x[16] = fid;
     h->x[17] = ext;
@@ -279,6 +283,33 @@ static void test_ipi_invalid(void **state)
     assert_ipis(0);
 }
 
+/* Two pages of a user of each of two address spaces, 1 being the current one. */
+static void fill_tlb(unsigned hart)
+{
+    struct rv_hart *h = &harts[hart];
+    rv_tlb_flush(h);
+    for (uint64_t asid = 2; asid; asid--) {
+        rv_csr_poke(h, 0x180, UINT64_C(8) << 60 | asid << 44 | 0x80000);
+        for (uint64_t va = 0x1000; va <= 0x2000; va += 0x1000)
+            rv_tlb_enter(&h->contexts[h->context].user, va | RV_TLB_READ, RAM | RV_TLB_SHIFT(12),
+                         addrspace_ram(machine.mem, RAM, 4096));
+    }
+}
+
+/* Which of them are there: bits 0 and 1 in the current space, 2 and 3 in the other. */
+static unsigned tlb_has(unsigned hart)
+{
+    const struct rv_hart *h = &harts[hart];
+    unsigned there = 0;
+    for (unsigned i = 0; i < RV_CONTEXTS; i++) {
+        const struct rv_context *c = &h->contexts[i];
+        unsigned pages = (c->user.entry[1].rtag == 0x1000) | (c->user.entry[2].rtag == 0x2000) << 1;
+        if (c->last_used)
+            there |= pages << (i == h->context ? 0 : 2);
+    }
+    return there;
+}
+
 /* A target outside the guest has the request when the call returns, and obeys it before it enters.
  */
 static void test_rfence(void **state)
@@ -286,23 +317,26 @@ static void test_rfence(void **state)
     (void)state;
     for (uint64_t fid = 0; fid <= 2; fid++) {
         uint32_t request = fid ? VCPU_REQ_FLUSH_TLB : VCPU_REQ_FENCE_I;
-        uint64_t code[HARTS], tlb[HARTS];
+        unsigned after = fid ? 0 : 15;
+        uint64_t code[HARTS];
         for (unsigned i = 0; i < HARTS; i++) {
             code[i] = harts[i].code_epoch;
-            tlb[i] = harts[i].tlb_epoch;
+            fill_tlb(i);
         }
-        /* The caller's own is done at once; asid 0 in a4 where it counts. */
-        assert_int_equal(call(0, RFENCE, fid, 0x5, 0, 0, 0x1000).error, 0);
-        assert_true(fid ? harts[0].tlb_epoch > tlb[0] : harts[0].code_epoch > code[0]);
+        /* The caller's own is done at once. */
+        call_a4 = 1; /* a4: the space, where it counts */
+        assert_int_equal(call(0, RFENCE, fid, 0x5, 0, 0, ALL_ONES).error, 0);
+        assert_true(fid ? !(tlb_has(0) & 3) : harts[0].code_epoch > code[0]);
         assert_int_equal(atomic_load(&vcpus[1].requests), 0);
         assert_int_equal(atomic_load(&vcpus[2].requests) & request, request);
         assert_int_equal(atomic_load(&vcpus[3].requests), 0);
-        assert_int_equal(harts[2].tlb_epoch, tlb[2]);
+        assert_int_equal(tlb_has(2), 15);
         assert_int_equal(harts[2].code_epoch, code[2]);
         serve(2);
-        assert_true(fid ? harts[2].tlb_epoch > tlb[2] : harts[2].code_epoch > code[2]);
+        assert_int_equal(tlb_has(2) & 3, after & 3);
+        assert_true(fid || harts[2].code_epoch > code[2]);
         assert_int_equal(atomic_load(&vcpus[2].requests), 0);
-        assert_int_equal(harts[1].tlb_epoch, tlb[1]);
+        assert_int_equal(tlb_has(1), 15);
         assert_int_equal(harts[1].code_epoch, code[1]);
     }
     assert_int_equal(call(1, RFENCE, 1, 0, ALL_ONES, 0, ALL_ONES).error, 0);
@@ -310,6 +344,41 @@ static void test_rfence(void **state)
     for (unsigned i = 0; i < HARTS; i++)
         if (i != 1)
             assert_true(atomic_load(&vcpus[i].requests) & VCPU_REQ_FLUSH_TLB);
+}
+
+/* Ranges and spaces are respected, however many there are. */
+static void test_rfence_range(void **state)
+{
+    static const struct {
+        uint64_t fid, start, size, asid;
+        unsigned left;
+    } c[] = {
+        {1, 0, 0, 9, 0},
+        {1, 0x1000, ALL_ONES, 9, 0},
+        {1, 0x1000, 0x1000, 9, 10},
+        {1, 0x2fff, 1, 9, 5},
+        {1, 0x1fff, 2, 9, 0},
+        {1, 0x3000, 0x3f000, 9, 15},
+        {1, 0x2000, 0, 9, 5},
+        {1, 0, 1 << 30, 9, 0},
+        {2, 0, 0, 1, 12},
+        {2, 0, 0, 2, 3},
+        {2, 0, 0, 9, 15},
+        {2, 0x1000, 0x1000, 1, 14},
+        {2, 0x1000, 0x1000, 2, 11},
+        {2, 0, ALL_ONES, 0x10001, 12},
+    };
+    (void)state;
+    for (unsigned i = 0; i < sizeof c / sizeof *c; i++)
+        for (unsigned times = 1; times < 20; times += 6) {
+            fill_tlb(2);
+            for (unsigned k = 0; k < times; k++) {
+                call_a4 = c[i].asid;
+                assert_int_equal(call(0, RFENCE, c[i].fid, 0x4, 0, c[i].start, c[i].size).error, 0);
+            }
+            serve(2);
+            assert_int_equal(tlb_has(2), times > SBI_FENCES ? 0 : c[i].left);
+        }
 }
 
 static void test_rfence_invalid(void **state)
@@ -347,9 +416,11 @@ static void test_rfence_waits(void **state)
     atomic_store(&vcpus[target].in_guest, true);
     assert_int_equal(pthread_create(&thread, NULL, guest_thread, &target), 0);
     for (unsigned i = 0; i < 100; i++) {
-        uint64_t fid = i % 3, code = harts[target].code_epoch, tlb = harts[target].tlb_epoch;
+        uint64_t fid = i % 3, code = harts[target].code_epoch;
+        fill_tlb(target);
+        call_a4 = 1;
         assert_int_equal(error_of(RFENCE, fid, 0x4, 0, 0), 0);
-        assert_true(fid ? harts[target].tlb_epoch > tlb : harts[target].code_epoch > code);
+        assert_true(fid ? !(tlb_has(target) & 3) : harts[target].code_epoch > code);
     }
     vcpu_request(&vcpus[target], VCPU_REQ_STOP);
     pthread_join(thread, NULL);
@@ -634,6 +705,7 @@ int main(void)
         TEST(test_ipi),
         TEST(test_ipi_invalid),
         TEST(test_rfence),
+        TEST(test_rfence_range),
         TEST(test_rfence_invalid),
         TEST(test_rfence_waits),
         TEST(test_hsm_start),

@@ -542,7 +542,7 @@ static const struct interp_hooks dbt_hooks = {
     .threshold = 128,
 };
 
-#define WINDOW_PRICE 20000000u
+#define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
 static const struct interp_hooks dbt_eager_hooks = {

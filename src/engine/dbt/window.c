@@ -23,7 +23,7 @@
  */
 #define COST_FAULT 10000
 #define COST_MAPPING 5000
-#define CREDIT 4 /* prices that can be saved up */
+#define CREDIT 16 /* prices that can be saved up */
 #define MAX_PRICE (INT64_C(1) << 40)
 
 struct window {
@@ -151,9 +151,8 @@ static bool window_map_run(struct windows *ws, struct window *w, const struct ru
 /* What a user may do with the page; false: it is not to be mapped. */
 static bool page_look(const struct windows *ws, uint64_t va, struct run *r, uint64_t *page_size)
 {
-    const struct rv_hart *h = ws->v->arch;
     struct rv_translation t;
-    if (!rv_translate_quiet(h, RV_VIEW_U, va, &t) || !(t.perms & RV_READ) ||
+    if (!rv_translate_quiet(ws->v->arch, RV_VIEW_U, va, &t) || !(t.perms & RV_READ) ||
         !addrspace_ram(ws->v->mem, align_down(t.gpa, RV_PAGE), RV_PAGE))
         return false;
     *r = (struct run){.va = va,
@@ -185,7 +184,7 @@ static bool window_map_around(struct windows *ws, struct window *w, uint64_t va)
     return (window_map_run(ws, w, &run) && va - run.va < run.size) || done;
 }
 
-/* Up to 2 MiB of a superpage at once. */
+/* Up to 2 MiB of a superpage at once, if PMP does not divide them. */
 static bool window_map_large(struct windows *ws, struct window *w, struct run r, uint64_t page_size)
 {
     uint64_t size = page_size < LARGE ? page_size : LARGE, inner = r.va & (size - 1);
@@ -195,7 +194,8 @@ static bool window_map_large(struct windows *ws, struct window *w, struct run r,
         w->large_lo = lo;
     if (lo + (page_size - 1) > w->large_hi)
         w->large_hi = lo + (page_size - 1);
-    return window_map_run(ws, w, &all) || window_map_run(ws, w, &r);
+    return (rv_pmp_same(ws->v->arch, all.gpa, size) && window_map_run(ws, w, &all)) ||
+           window_map_run(ws, w, &r);
 }
 
 static void window_make_room(struct windows *ws, struct window *w)

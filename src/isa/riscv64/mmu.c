@@ -92,6 +92,13 @@ static uint8_t pmp_perms(const struct rv_hart *h, enum rv_priv priv, uint64_t gp
     return priv == RV_PRIV_M ? all : 0;
 }
 
+bool rv_pmp_same(const struct rv_hart *h, uint64_t gpa, uint64_t size)
+{
+    bool partial = false;
+    pmp_perms(h, RV_PRIV_M, gpa, size, &partial);
+    return !partial;
+}
+
 bool rv_pmp_allows(const struct rv_hart *h, enum rv_priv priv, uint64_t gpa, unsigned size,
                    enum rv_access access)
 {
@@ -279,10 +286,6 @@ bool rv_translate_quiet(const struct rv_hart *h, enum rv_view view, uint64_t va,
     }
     enum rv_priv priv = view_priv(view);
     bool partial = false;
-    pmp_perms(h, priv, align_down(w.gpa, w.page_size), w.page_size, &partial);
-    if (partial)
-        w.page_size = RV_PAGE;
-    partial = false;
     perms &= pmp_perms(h, priv, align_down(w.gpa, RV_PAGE), RV_PAGE, &partial);
     *out = (struct rv_translation){w.gpa, w.page_size, w.global, partial ? 0 : perms};
     return out->perms;

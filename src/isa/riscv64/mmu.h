@@ -25,7 +25,7 @@ bool rv_translate(struct rv_hart *h, enum rv_view view, uint64_t va, unsigned si
 
 /*
  * What a TLB may remember of va without an access: no side effects; false unless A is set, writing
- * only with D. perms hold for all of page_size, which is 4096 where PMP divides a superpage.
+ * only with D.
  */
 bool rv_translate_quiet(const struct rv_hart *h, enum rv_view view, uint64_t va,
                         struct rv_translation *out);
@@ -36,6 +36,9 @@ bool rv_translate_debug(const struct rv_hart *h, uint64_t va, uint64_t *gpa);
 /* PMP check of [gpa, gpa + size) for a privilege (3.7.1). */
 bool rv_pmp_allows(const struct rv_hart *h, enum rv_priv priv, uint64_t gpa, unsigned size,
                    enum rv_access access);
+
+/* Whether all of [gpa, gpa + size) is treated alike. */
+bool rv_pmp_same(const struct rv_hart *h, uint64_t gpa, uint64_t size);
 
 /* To be called after pmpcfg or pmpaddr have changed. */
 void rv_pmp_changed(struct rv_hart *h);
