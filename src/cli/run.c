@@ -252,6 +252,12 @@ static int lockstep_check(const struct run_settings *s, struct error *err)
                          s->lockstep);
     if (s->save || !strcmp(s->vm.console, "pty"))
         return error_set(err, EINVAL, "--lockstep saves no state and takes no input from a pty");
+    for (unsigned i = 0; i < s->vm.disk_count; i++)
+        if (!s->vm.disks[i].readonly)
+            return error_set(
+                err, EINVAL,
+                "--lockstep: two machines cannot both write %s; give it as %s,readonly",
+                s->vm.disks[i].path, s->vm.disks[i].path);
     return 0;
 }
 

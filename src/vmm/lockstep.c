@@ -398,12 +398,6 @@ static int check_pair(const struct vm *a, const struct vm *b, struct error *err)
         const struct vm_config *c = &both[i]->config;
         if (!c->deterministic || c->gdb)
             return error_set(err, EINVAL, "lockstep is deterministic and takes no debugger");
-        for (unsigned d = 0; d < c->disk_count; d++)
-            if (!c->disks[d].readonly)
-                return error_set(err, EINVAL,
-                                 "%s: lockstep runs two machines, which cannot both write a disk; "
-                                 "give it as %s,readonly",
-                                 c->disks[d].path, c->disks[d].path);
     }
     return 0;
 }

@@ -140,7 +140,7 @@ def test_help():
     check(code == 0 and b"run" in out and b"disasm" in out, "help", out)
     code, out, _ = run(["help", "run"])
     for option in ("engine", "cpus", "memory", "kernel", "initrd", "append", "firmware", "disk",
-                   "console", "deterministic", "stats", "dump-dtb", "gdb"):
+                   "console", "deterministic", "lockstep", "stats", "dump-dtb", "gdb"):
         check(code == 0 and "--" + option in text(out), "--%s is not in the help" % option, out)
     code, out, _ = run(["version"])
     check(code == 0 and out.startswith(b"guise "), "version", out)
