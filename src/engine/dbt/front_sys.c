@@ -174,7 +174,9 @@ static void csr_sstatus(struct front *f, const struct rv_insn *in)
                     : (form == CSR_SET) == (f->in->view == RV_VIEW_S_SUM) ? RV_MSTATUS_SUM
                                                                           : 0;
     ir_ref changed = form == CSR_SWAP ? ir_op2(ir, IR_XOR, old, new) : operand;
-    changed = csr_and(f, changed, VIEW_BITS & ~same);
+    /* FP instructions of this region rely on FS, which was looked at when it was entered. */
+    uint64_t relied = VIEW_BITS | (f->info->uses_fp ? RV_MSTATUS_FS : 0);
+    changed = csr_and(f, changed, relied & ~same);
     csr_leave_if(f, ir_op2(ir, IR_NE, changed, ir_i64(ir, 0)), f->pc);
     ir_slot_write(ir, FRONT_SLOT_MSTATUS, new);
     front_set_x(f, in->rd, read);
