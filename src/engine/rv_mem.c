@@ -276,33 +276,41 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
     return p;
 }
 
-/* The reserved address carries the size in bit 0: 4 bytes 0, 8 bytes 1. */
 bool rv_mem_lr(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value, struct rv_fault *fault)
 {
     struct rv_hart *h = hart_of(v);
-    gpa_t gpa;
-    void *p = rv_mem_atomic(v, va, size, RV_READ, &gpa, fault);
+    void *p = rv_mem_atomic(v, va, size, RV_READ, NULL, fault);
     if (!p)
         return false;
     h->reserve_value = size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_SEQ_CST)
                                  : bits_sext(__atomic_load_n((uint32_t *)p, __ATOMIC_SEQ_CST), 32);
-    h->reserve_gpa = gpa | (size == 8);
+    h->reserve_key = rv_reserve_key(va, size);
     *value = h->reserve_value;
     return true;
+}
+
+bool rv_mem_reserved(struct vcpu *v)
+{
+    const struct rv_hart *h = hart_of(v);
+    uint64_t w = h->reserve_key ^ RV_RESERVE_W, d = h->reserve_key ^ RV_RESERVE_D;
+    const void *p = page_host(h, w, RV_READ);
+    if (p)
+        return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED) == (uint32_t)h->reserve_value;
+    p = page_host(h, d, RV_READ);
+    return p && __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED) == h->reserve_value;
 }
 
 bool rv_mem_sc(struct vcpu *v, uint64_t va, unsigned size, uint64_t value, bool *failed,
                struct rv_fault *fault)
 {
     struct rv_hart *h = hart_of(v);
-    gpa_t gpa;
-    void *p = rv_mem_atomic(v, va, size, RV_WRITE, &gpa, fault);
+    void *p = rv_mem_atomic(v, va, size, RV_WRITE, NULL, fault);
     if (!p)
         return false;
-    bool ok = h->reserve_gpa == (gpa | (size == 8));
+    bool ok = h->reserve_key == rv_reserve_key(va, size);
     uint64_t old = h->reserve_value;
     uint32_t old32 = (uint32_t)old;
-    h->reserve_gpa = RV_TLB_INVALID;
+    h->reserve_key = RV_TLB_INVALID;
     if (ok && size == 8)
         ok = __atomic_compare_exchange_n((uint64_t *)p, &old, value, false, __ATOMIC_SEQ_CST,
                                          __ATOMIC_SEQ_CST);

@@ -42,6 +42,9 @@ bool rv_mem_lr(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value, stru
 bool rv_mem_sc(struct vcpu *v, uint64_t va, unsigned size, uint64_t value, bool *failed,
                struct rv_fault *fault);
 
+/* Whether the reserved bytes are at hand and still as lr read them. */
+bool rv_mem_reserved(struct vcpu *v);
+
 /* The cache-block instructions (Zicbom, Zicboz): translates, checks, and for zero clears. */
 enum rv_cbo { RV_CBO_INVAL, RV_CBO_CLEAN, RV_CBO_FLUSH, RV_CBO_ZERO };
 bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *fault);

@@ -1,6 +1,7 @@
 #include "engine/rv_sys.h"
 
 #include "base/bits.h"
+#include "engine/rv_mem.h"
 #include "isa/riscv64/csr.h"
 #include "isa/riscv64/decode.h"
 
@@ -37,13 +38,6 @@ static enum rv_sys_result sys_wfi(const struct rv_hart *h)
     return rv_wfi_done(h) ? RV_SYS_NEXT : RV_SYS_WAIT;
 }
 
-static bool reservation_holds(const struct rv_hart *h, const void *p)
-{
-    if (h->reserve_gpa & 1)
-        return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED) == h->reserve_value;
-    return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED) == (uint32_t)h->reserve_value;
-}
-
 /*
  * wrs.nto, wrs.sto (Zawrs): waits for a store to the reserved bytes. It may end for no reason: that
  * is what happens after a moment, in which the host runs somebody else if there is one, perhaps the
@@ -52,11 +46,10 @@ static bool reservation_holds(const struct rv_hart *h, const void *p)
 static void sys_wait_for_store(struct vcpu *v, const struct rv_hart *h)
 {
     enum { SPINS = 128 };
-    if (h->reserve_gpa == RV_TLB_INVALID || !v->clock || v->clock->is_virtual)
+    if (!v->clock || v->clock->is_virtual)
         return;
-    const void *p = addrspace_ram(v->mem, align_down(h->reserve_gpa, 4), 4);
-    for (unsigned i = 0; p && i < SPINS; i++) {
-        if (!reservation_holds(h, p) || rv_wfi_done(h) ||
+    for (unsigned i = 0; i < SPINS; i++) {
+        if (!rv_mem_reserved(v) || rv_wfi_done(h) ||
             !atomic_load_explicit(&v->stop_at, memory_order_relaxed))
             return;
         host_pause();

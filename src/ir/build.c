@@ -400,6 +400,16 @@ void ir_fflags_set(struct ir *ir, ir_ref value)
     ir->build->fpenv_from = ir->ins_count;
 }
 
+void ir_poke(struct ir *ir, int32_t offset, ir_ref value)
+{
+    if (!ir_block_open(ir))
+        return;
+    value = ir_resolve(ir, value);
+    assert(ir->ins[value].type == IR_I64);
+    ir_ref r = build_effect(ir, IR_POKE, IR_VOID, 0, offset, 0);
+    ir->ins[r].arg[0] = value;
+}
+
 ir_ref ir_call(struct ir *ir, enum ir_type type, unsigned helper, uint8_t aux, ir_ref a, ir_ref b,
                ir_ref c, uint32_t snap)
 {

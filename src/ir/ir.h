@@ -82,6 +82,7 @@ enum {
     IR_MEM_64 = 3,
     IR_MEM_SIZE_MASK = 3,
     IR_MEM_SIGNED = 1u << 2,
+    IR_MEM_RESERVE = 1u << 3, /* of a load: what is not done inline is a load-reserved */
     IR_MEM_RANGE = 1u << 6,
     IR_MEM_PERM = 1u << 7,
 };
@@ -98,6 +99,7 @@ enum {
     IR_AMO_MAX,
     IR_AMO_MINU,
     IR_AMO_MAXU,
+    IR_AMO_CAS, /* writes the operand if the old value is what the state expects */
     IR_AMO_COUNT
 };
 
@@ -317,6 +319,7 @@ ir_ref ir_amo(struct ir *ir, enum ir_type type, unsigned kind, ir_ref addr, ir_r
 void ir_fence(struct ir *ir);
 /* The 64 bits at an offset in the guest state, or (deref) at the address that is there. */
 ir_ref ir_peek(struct ir *ir, int32_t offset, bool deref);
+void ir_poke(struct ir *ir, int32_t offset, ir_ref value);
 
 /*
  * The flags of floating point, read and written. Compilers put such a pair round a comparison that

@@ -45,9 +45,9 @@ _Static_assert(IR_GEU < 64, "sets of integer operations fit a word");
 _Static_assert(IR_OP_COUNT < 255, "255 is any operation in a pattern");
 
 const char *const ir_amo_names[IR_AMO_COUNT] = {
-    [IR_AMO_SWAP] = "swap", [IR_AMO_ADD] = "add",   [IR_AMO_XOR] = "xor",
-    [IR_AMO_AND] = "and",   [IR_AMO_OR] = "or",     [IR_AMO_MIN] = "min",
-    [IR_AMO_MAX] = "max",   [IR_AMO_MINU] = "minu", [IR_AMO_MAXU] = "maxu",
+    [IR_AMO_SWAP] = "swap", [IR_AMO_ADD] = "add", [IR_AMO_XOR] = "xor", [IR_AMO_AND] = "and",
+    [IR_AMO_OR] = "or",     [IR_AMO_MIN] = "min", [IR_AMO_MAX] = "max", [IR_AMO_MINU] = "minu",
+    [IR_AMO_MAXU] = "maxu", [IR_AMO_CAS] = "cas",
 };
 
 const char *ir_type_name(enum ir_type type)

@@ -333,6 +333,10 @@ static void parse_operands(struct parse *p, struct ir_ins *ins)
         ins->imm = (int64_t)parse_number(p);
         ins->aux = parse_is_word(p, "deref");
         break;
+    case IR_POKE:
+        ins->imm = (int64_t)parse_number(p);
+        parse_args(p, ins);
+        break;
     case IR_PHI:
         parse_phi(p, ins);
         break;

@@ -108,6 +108,11 @@ static void print_operands(const struct ir *ir, ir_ref r, FILE *out)
         print_number(ins->imm, out);
         fputs(ins->aux ? " deref" : "", out);
         break;
+    case IR_POKE:
+        fputc(' ', out);
+        print_number(ins->imm, out);
+        print_args(ins, out);
+        break;
     case IR_PHI:
         print_phi(ir, r, out);
         break;

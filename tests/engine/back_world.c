@@ -67,11 +67,14 @@ static uint64_t world_store(void *state, uint64_t va, uint32_t how, uint64_t val
     return 0;
 }
 
-static uint64_t world_amo_result(unsigned kind, unsigned size, uint64_t a, uint64_t b)
+static uint64_t world_amo_result(const struct world *w, unsigned kind, unsigned size, uint64_t a,
+                                 uint64_t b)
 {
     int64_t sa = size == 8 ? (int64_t)a : (int32_t)a, sb = size == 8 ? (int64_t)b : (int32_t)b;
     uint64_t ua = size == 8 ? a : (uint32_t)a, ub = size == 8 ? b : (uint32_t)b;
     switch (kind) {
+    case IR_AMO_CAS:
+        return ua == (size == 8 ? w->expect : (uint32_t)w->expect) ? b : a;
     case IR_AMO_SWAP:
         return b;
     case IR_AMO_ADD:
@@ -106,7 +109,7 @@ static uint64_t world_amo(void *state, uint64_t va, uint32_t how, uint64_t value
     if (!world_access_ok(w, va, size, true))
         return 0;
     memcpy(&old, w->ram + (va - WORLD_VA), size);
-    uint64_t v = world_amo_result(kind, size, old, value);
+    uint64_t v = world_amo_result(w, kind, size, old, value);
     memcpy(w->ram + (va - WORLD_VA), &v, size);
     return old;
 }
@@ -256,6 +259,7 @@ void world_target(struct back_target *t)
         .stop_at_pointer_offset = offsetof(struct world, stop_at_pointer),
         .fflags_offset = offsetof(struct world, fflags),
         .frm_offset = offsetof(struct world, frm),
+        .expect_offset = offsetof(struct world, expect),
         .helpers_offset = offsetof(struct world, helpers),
         .mem_base_offset = offsetof(struct world, mem_base),
         .tlb_entries = WORLD_TLB,

@@ -27,6 +27,7 @@ struct world {
     uint64_t *stop_at_pointer;
     void **helpers;
     int exit;
+    uint64_t expect; /* by IR_AMO_CAS */
     uint8_t fflags, frm;
     const void *mem_base; /* tlb */
     struct {

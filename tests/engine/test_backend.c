@@ -146,6 +146,7 @@ static void world_random(struct world *w)
     w->stop_at = w->icount + 1 + rnd(300);
     w->fflags = rnd(2) ? 1 : 0;
     w->frm = (uint8_t)(rnd(2) ? rnd(4) : 0);
+    memcpy(&w->expect, w->ram + rnd(sizeof w->ram / 8) * 8, sizeof w->expect);
     w->fill = rnd(4) != 0;
     memset(w->tlb, 0xff, sizeof w->tlb);
     for (unsigned i = 0; i < WORLD_JUMP; i++)

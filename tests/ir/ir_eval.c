@@ -259,6 +259,7 @@ bool eval_amo(struct eval_state *s, unsigned kind, uint64_t addr, unsigned size,
         [IR_AMO_SWAP] = v,           [IR_AMO_ADD] = o + v,          [IR_AMO_XOR] = o ^ v,
         [IR_AMO_AND] = o & v,        [IR_AMO_OR] = o | v,           [IR_AMO_MIN] = less ? o : v,
         [IR_AMO_MAX] = less ? v : o, [IR_AMO_MINU] = o < v ? o : v, [IR_AMO_MAXU] = o < v ? v : o,
+        [IR_AMO_CAS] = o ? o : v, /* 0 is expected */
     };
     return eval_store(s, addr, size, result[kind]);
 }

@@ -39,9 +39,9 @@ static void test_exceptions(void **state)
                 h->medeleg = delegated ? BIT(causes[c]) : ~BIT(causes[c]);
                 h->priv = privs[p];
                 h->mstatus = BIT(SIE) | BIT(MIE);
-                h->reserve_gpa = 64;
+                h->reserve_key = 64;
                 rv_trap_exception(h, causes[c], 0xabcd);
-                assert_int_equal(h->reserve_gpa, RV_TLB_INVALID);
+                assert_int_equal(h->reserve_key, RV_TLB_INVALID);
                 if (delegated && privs[p] != RV_PRIV_M) {
                     assert_int_equal(h->priv, RV_PRIV_S);
                     assert_int_equal(h->pc, 0x2000);

@@ -87,6 +87,7 @@ struct back_target {
     int32_t exit_offset;               /* int: the helper wants to leave */
     int32_t stop_at_pointer_offset;    /* of a pointer to the 64-bit stop_at */
     int32_t fflags_offset, frm_offset; /* bytes */
+    int32_t expect_offset;             /* 8 bytes: what IR_AMO_CAS expects, low half for I32 */
     int32_t helpers_offset;            /* of a pointer to an array of pointers */
     /*
      * Of the word that r14 is loaded from. It is the address of the TLB of the region's view, with

@@ -569,6 +569,7 @@ static void dbt_target(struct dbt *d)
     t->stop_at_pointer_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_STOP_AT]);
     t->fflags_offset = (int32_t)offsetof(struct rv_hart, fflags);
     t->frm_offset = (int32_t)offsetof(struct rv_hart, frm);
+    t->expect_offset = (int32_t)offsetof(struct rv_hart, reserve_value);
     t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
     t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
     t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);

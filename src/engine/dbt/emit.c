@@ -462,6 +462,16 @@ static void emit_peek(struct emit *e, ir_ref ref)
     emit_move(e, IR_I64, d, (ra_loc)r);
 }
 
+static void emit_poke(struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    struct asm_mem at = asm_mem(RBP, (int32_t)ins->imm);
+    if (emit_is_imm32(e, ins->arg[0]))
+        asm_mi(&e->a, ASM_MOV, 8, at, (int32_t)ir_at(e->ir, ins->arg[0])->imm);
+    else
+        asm_mr(&e->a, ASM_MOV, 8, at, emit_gpr(e, ins->arg[0], EMIT_SCRATCH));
+}
+
 static void emit_fence(struct emit *e)
 {
     asm_lock(&e->a);
@@ -506,6 +516,9 @@ static void emit_ins(struct emit *e, ir_ref ref)
         break;
     case IR_FFLAGS_SET:
         emit_fflags_set(e, ref);
+        break;
+    case IR_POKE:
+        emit_poke(e, ref);
         break;
     case IR_FENCE:
         emit_fence(e);

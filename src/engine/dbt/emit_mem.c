@@ -259,6 +259,18 @@ static void emit_amo_loop(struct emit *e, const struct ir_ins *ins,
     asm_jcc(&e->a, CC_NE, &again);
 }
 
+/* rax is the old value. */
+static void emit_amo_cas(struct emit *e, const struct ir_ins *ins, const struct emit_access *access,
+                         struct asm_mem at, enum asm_reg new)
+{
+    unsigned size = emit_size(ins->type);
+    emit_move(e, ins->type, (ra_loc) new, emit_loc(e, ins->arg[1]));
+    asm_rm(&e->a, ASM_MOV, size, EMIT_SCRATCH, asm_mem(RBP, e->t->expect_offset));
+    emit_site(e, access);
+    asm_lock(&e->a);
+    asm_mr(&e->a, ASM_CMPXCHG, size, at, new);
+}
+
 /* Whoever may write may read. */
 void emit_amo(struct emit *e, ir_ref ref)
 {
@@ -280,6 +292,9 @@ void emit_amo(struct emit *e, ir_ref ref)
         if (ins->imm == IR_AMO_ADD)
             asm_lock(&e->a);
         asm_mr(&e->a, ins->imm == IR_AMO_ADD ? ASM_XADD : ASM_XCHG, size, at, EMIT_SCRATCH);
+        emit_move(e, ins->type, d, EMIT_SCRATCH);
+    } else if (ins->imm == IR_AMO_CAS) {
+        emit_amo_cas(e, ins, &access, at, (enum asm_reg)e->ra.temp[ref][1]);
         emit_move(e, ins->type, d, EMIT_SCRATCH);
     } else {
         emit_amo_loop(e, ins, &access, at, (enum asm_reg)e->ra.temp[ref][1]);

@@ -1,6 +1,6 @@
 /*
- * Privileged state in regions: the CSRs that a kernel's entry and exit paths use, LR/SC and
- * cbo.zero.
+ * State beyond registers in regions: the CSRs that a kernel's entry and exit paths use, the
+ * reservation of LR/SC, and cbo.zero.
  *
  * Some CSRs are slots of the IR like registers, so that reading or writing one is a move. sstatus
  * is computed from mstatus; a change of it that changes the view of memory (SUM, MXR) is left to
@@ -220,17 +220,52 @@ void front_csr(struct front *f, const struct rv_insn *in)
     front_set_x(f, in->rd, old);
 }
 
-void front_lr_sc(struct front *f, const struct rv_insn *in)
+#define HART(field) ((int32_t)offsetof(struct rv_hart, field))
+
+/* A load like any other; the alignment that it must have is looked at first. */
+static void build_lr(struct front *f, const struct rv_insn *in, ir_ref addr, ir_ref key)
 {
     struct ir *ir = f->ir;
-    unsigned size = in->op == RV_OP_LR_D || in->op == RV_OP_SC_D ? 8 : 4;
-    bool lr = in->op == RV_OP_LR_W || in->op == RV_OP_LR_D;
-    ir_ref addr = front_get_x(f, in->rs1);
-    ir_ref value = lr ? ir_i64(ir, 0) : front_get_x(f, in->rs2);
-    ir_ref v =
-        ir_call(ir, IR_I64, lr ? DBT_HELPER_LR : DBT_HELPER_SC, IR_CALL_EXITS | IR_CALL_MEM_SAME,
-                addr, ir_i64(ir, size), value, front_snap_here(f));
+    bool wide = in->op == RV_OP_LR_D;
+    uint8_t aux = wide ? IR_MEM_64 : IR_MEM_32 | IR_MEM_SIGNED;
+    ir_ref odd = csr_and(f, addr, wide ? 7 : 3);
+    csr_leave_if(f, ir_op2(ir, IR_NE, odd, ir_i64(ir, 0)), f->pc);
+    ir_ref v = ir_load(ir, IR_I64, aux | IR_MEM_RESERVE, addr, 0, front_snap_here(f));
+    ir_poke(ir, HART(reserve_key), key);
+    ir_poke(ir, HART(reserve_value), v);
     front_set_x(f, in->rd, v);
+}
+
+/* Without a reservation for this address and size nearly nothing happens: that is interpreted. */
+static void build_sc(struct front *f, const struct rv_insn *in, ir_ref addr, ir_ref key)
+{
+    struct ir *ir = f->ir;
+    bool wide = in->op == RV_OP_SC_D;
+    enum ir_type type = wide ? IR_I64 : IR_I32;
+    ir_ref has = ir_peek(ir, HART(reserve_key), false);
+    csr_leave_if(f, ir_op2(ir, IR_NE, has, key), f->pc);
+    ir_ref expected = ir_peek(ir, HART(reserve_value), false);
+    ir_ref value = front_get_x(f, in->rs2);
+    if (!wide) {
+        expected = ir_op1(ir, IR_TRUNC32, expected);
+        value = ir_op1(ir, IR_TRUNC32, value);
+    }
+    ir_ref old = ir_amo(ir, type, IR_AMO_CAS, addr, value, front_snap_here(f));
+    ir_poke(ir, HART(reserve_key), ir_i64(ir, RV_TLB_INVALID));
+    ir_ref failed = ir_op2(ir, IR_NE, old, expected);
+    front_set_x(f, in->rd, ir_value(ir, IR_BOOL, IR_I64, failed, 0, 0, 0));
+}
+
+void front_lr_sc(struct front *f, const struct rv_insn *in)
+{
+    bool lr = in->op == RV_OP_LR_W || in->op == RV_OP_LR_D;
+    bool wide = in->op == RV_OP_LR_D || in->op == RV_OP_SC_D;
+    ir_ref addr = front_get_x(f, in->rs1);
+    ir_ref key = ir_op2(f->ir, IR_XOR, addr, ir_i64(f->ir, rv_reserve_key(0, wide ? 8 : 4)));
+    if (lr)
+        build_lr(f, in, addr, key);
+    else
+        build_sc(f, in, addr, key);
 }
 
 void front_cbo_zero(struct front *f, const struct rv_insn *in)

@@ -20,7 +20,9 @@ static uint64_t help_load(void *state, uint64_t va, uint64_t how, uint64_t unuse
     struct rv_fault fault;
     uint64_t value = 0;
     (void)unused;
-    if (!rv_mem_load(h->env.ctx, va, size, &value, &fault)) {
+    bool ok = how & IR_MEM_RESERVE ? rv_mem_lr(h->env.ctx, va, size, &value, &fault)
+                                   : rv_mem_load(h->env.ctx, va, size, &value, &fault);
+    if (!ok) {
         dbt_leave(h, &fault);
         return 0;
     }
@@ -34,6 +36,19 @@ static uint64_t help_store(void *state, uint64_t va, uint64_t how, uint64_t valu
     if (!rv_mem_store(h->env.ctx, va, (unsigned)(how >> 16) & 0xff, value, &fault))
         dbt_leave(h, &fault);
     return 0;
+}
+
+/* Returns the old value. */
+static uint64_t compare_and_swap(void *mem, unsigned size, uint64_t expected, uint64_t new)
+{
+    uint32_t low = (uint32_t)expected;
+    if (size == 8)
+        __atomic_compare_exchange_n((uint64_t *)mem, &expected, new, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+    else
+        __atomic_compare_exchange_n((uint32_t *)mem, &low, (uint32_t) new, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+    return size == 8 ? expected : low;
 }
 
 static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operand)
@@ -57,28 +72,9 @@ static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operan
         dbt_leave(h, &fault);
         return 0;
     }
+    if ((how & 0xff) == IR_AMO_CAS)
+        return compare_and_swap(mem, size, h->reserve_value, operand);
     return functions[how & 0xff][size == 8](mem, operand);
-}
-
-static uint64_t help_lr(void *state, uint64_t va, uint64_t size, uint64_t unused)
-{
-    struct rv_hart *h = state;
-    struct rv_fault fault;
-    uint64_t value = 0;
-    (void)unused;
-    if (!rv_mem_lr(h->env.ctx, va, (unsigned)size, &value, &fault))
-        dbt_leave(h, &fault);
-    return value;
-}
-
-static uint64_t help_sc(void *state, uint64_t va, uint64_t size, uint64_t value)
-{
-    struct rv_hart *h = state;
-    struct rv_fault fault;
-    bool failed = true;
-    if (!rv_mem_sc(h->env.ctx, va, (unsigned)size, value, &failed, &fault))
-        dbt_leave(h, &fault);
-    return failed;
 }
 
 static uint64_t help_cbo_zero(void *state, uint64_t va, uint64_t insn, uint64_t unused)
@@ -201,7 +197,5 @@ void dbt_helpers(const void *table[DBT_HELPERS], const struct back_target *targe
     table[BACK_HELPER_STORE] = ADDRESS(help_store);
     table[BACK_HELPER_AMO] = ADDRESS(help_amo);
     table[BACK_HELPER_FP] = ADDRESS(help_fp);
-    table[DBT_HELPER_LR] = ADDRESS(help_lr);
-    table[DBT_HELPER_SC] = ADDRESS(help_sc);
     table[DBT_HELPER_CBO_ZERO] = ADDRESS(help_cbo_zero);
 }

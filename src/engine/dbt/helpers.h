@@ -17,9 +17,7 @@ enum {
 
 /* The front end's helpers, callees of IR_CALL. */
 enum {
-    DBT_HELPER_LR = BACK_HELPER_FIRST, /* value = (va, size) */
-    DBT_HELPER_SC,                     /* 0 or 1 = (va, size, value) */
-    DBT_HELPER_CBO_ZERO,               /* (va, the instruction) */
+    DBT_HELPER_CBO_ZERO = BACK_HELPER_FIRST, /* (va, the instruction) */
     DBT_HELPERS,
 };
 

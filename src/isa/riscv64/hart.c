@@ -17,7 +17,7 @@ static const struct state_field hart_fields[] = {
     STATE_FIELD(struct rv_hart, priv),
     STATE_FIELD(struct rv_hart, fflags),
     STATE_FIELD(struct rv_hart, frm),
-    STATE_FIELD(struct rv_hart, reserve_gpa),
+    STATE_FIELD(struct rv_hart, reserve_key),
     STATE_FIELD(struct rv_hart, reserve_value),
     STATE_FIELD(struct rv_hart, mstatus),
     STATE_FIELD(struct rv_hart, misa),
@@ -86,7 +86,7 @@ static int hart_post_load(void *obj, struct error *err)
 
 const struct state_table rv_hart_state = {
     .name = "riscv64-hart",
-    .version = 2,
+    .version = 3,
     .size = sizeof(struct rv_hart),
     .fields = hart_fields,
     .post_load = hart_post_load,
@@ -104,7 +104,7 @@ void rv_hart_reset(struct rv_hart *h, uint64_t pc)
     h->pc = pc;
     h->code_epoch++;
     h->priv = RV_PRIV_M;
-    h->reserve_gpa = RV_TLB_INVALID;
+    h->reserve_key = RV_TLB_INVALID;
     h->stimecmp = UINT64_MAX;
     h->menvcfg = RV_ENVCFG_ADUE;
     h->context_clock = 0;
@@ -215,7 +215,7 @@ static void trap_enter_m(struct rv_hart *h, uint64_t cause, uint64_t tval)
 
 void rv_trap_exception(struct rv_hart *h, enum rv_cause cause, uint64_t tval)
 {
-    h->reserve_gpa = RV_TLB_INVALID;
+    h->reserve_key = RV_TLB_INVALID;
     if (h->priv <= RV_PRIV_S && (h->medeleg >> cause & 1))
         trap_enter_s(h, cause, tval);
     else
@@ -225,7 +225,7 @@ void rv_trap_exception(struct rv_hart *h, enum rv_cause cause, uint64_t tval)
 
 void rv_trap_interrupt(struct rv_hart *h, unsigned irq)
 {
-    h->reserve_gpa = RV_TLB_INVALID;
+    h->reserve_key = RV_TLB_INVALID;
     uint64_t cause = RV_CAUSE_INTERRUPT | irq;
     if (h->priv <= RV_PRIV_S && (h->mideleg >> irq & 1))
         trap_enter_s(h, cause, 0);

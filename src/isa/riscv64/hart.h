@@ -117,8 +117,11 @@ struct rv_hart {
     uint8_t fflags, frm; /* fcsr */
     uint64_t f[32];
 
-    /* LR/SC reservation: gpa of the reserved bytes and what was read, RV_TLB_INVALID when none. */
-    uint64_t reserve_gpa, reserve_value;
+    /*
+     * LR/SC reservation: of what address and size (rv_reserve_key), RV_TLB_INVALID when none, and
+     * what was read. By virtual address: whatever changes translations ends it.
+     */
+    uint64_t reserve_key, reserve_value;
 
     uint64_t mstatus, misa, medeleg, mideleg, mie, mip; /* mip: software-writable bits only */
     uint64_t mtvec, mscratch, mepc, mcause, mtval;
@@ -158,6 +161,14 @@ struct rv_hart {
     struct rv_fetch_tlb fetch_s, fetch_m;
     struct rv_context contexts[RV_CONTEXTS];
 };
+
+/* Of an aligned access; an address that is not aligned, or of the other size, has no equal. */
+#define RV_RESERVE_W (UINT64_C(1) << 62)
+#define RV_RESERVE_D (UINT64_C(1) << 61)
+static inline uint64_t rv_reserve_key(uint64_t va, unsigned size)
+{
+    return va ^ (size == 8 ? RV_RESERVE_D : RV_RESERVE_W);
+}
 
 extern const struct state_table rv_hart_state;
 

@@ -370,6 +370,7 @@ void rv_context_select(struct rv_hart *h)
 {
     static const struct rv_fence locals = {.one_space = true};
     unsigned i = context_find(h);
+    h->reserve_key = RV_TLB_INVALID;
     if (i == RV_CONTEXTS)
         i = context_make(h);
     h->contexts[i].last_used = ++h->context_clock;
@@ -405,6 +406,7 @@ static bool other_space(uint64_t satp, const struct rv_fence *f)
 
 void rv_tlb_fence(struct rv_hart *h, const struct rv_fence *f)
 {
+    h->reserve_key = RV_TLB_INVALID;
     for (unsigned i = 0; i < RV_CONTEXTS; i++) {
         struct rv_context *c = &h->contexts[i];
         if (c->last_used && !other_space(c->satp, f))
