@@ -60,6 +60,16 @@ static int set_cpus(void *ctx, const char *value, struct error *err)
     return 0;
 }
 
+static int set_code_cache(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    if (parse_size(value, &s->vm.code_cache, err))
+        return error_prefix(err, "--code-cache");
+    if (s->vm.code_cache < 1u << 20 || s->vm.code_cache > 1u << 30)
+        return error_set(err, ERANGE, "--code-cache must be between 1M and 1G, not %s", value);
+    return 0;
+}
+
 static int set_memory(void *ctx, const char *value, struct error *err)
 {
     struct run_settings *s = ctx;
@@ -123,6 +133,10 @@ static const struct option run_options[] = {
      set_console},
     {"engine", "NAME", "how guest code runs: auto (default), interp, or dbt (x86-64 hosts)",
      set_engine},
+    {"code-cache", "SIZE",
+     "memory for translated code of each cpu, 1M to 1G (default 64M); when it is full it starts "
+     "over",
+     set_code_cache},
     {"mmu", "MODE", "largest virtual addresses offered: sv39 (default), sv48, sv57", set_mmu},
     {"gdb", "PORT|unix:PATH", "wait for a debugger at a local TCP port or socket", set_gdb},
     {"deterministic", NULL,
@@ -168,12 +182,14 @@ static void print_translator(const struct vm_stats *s)
 {
     typedef unsigned long long ull;
     fprintf(stderr,
-            "regions       %llu of %llu instructions, %llu KiB of code, %llu given up\n"
+            "regions       %llu of %llu instructions, %llu KiB of code, %llu given up; started "
+            "over %llu "
+            "times\n"
             "compiling     %.6f s, %.0f ns for an instruction\n"
             "entered       %llu times; links made %llu\n"
             "left          %llu unlinked, %llu indirect, %llu instruction, %llu stop, %llu trap\n",
             (ull)s->regions, (ull)s->region_insns, (ull)s->code_bytes / 1024, (ull)s->given_up,
-            (double)s->compile_ns / 1e9,
+            (ull)s->starts_over, (double)s->compile_ns / 1e9,
             s->region_insns ? (double)s->compile_ns / (double)s->region_insns : 0.0,
             (ull)s->region_entries, (ull)s->links, (ull)s->left_direct, (ull)s->left_indirect,
             (ull)s->left_instruction, (ull)s->left_stop, (ull)s->left_trap);

@@ -69,7 +69,9 @@ struct vcpu {
     struct clock *clock;
     void *arch; /* architectural state, for riscv64 a struct rv_hart */
     const struct engine_ops *engine;
-    void *engine_data; /* the engine's own */
+    void *engine_data;   /* the engine's own */
+    uint64_t code_cache; /* bytes for translated code, set before the engine is attached; 0: its
+                            choice */
     struct vcpu_debug debug;
     uint8_t waiting; /* the owner's: the guest waits for an interrupt */
 

@@ -217,6 +217,7 @@ static int vm_build_machine(struct vm *vm, struct error *err)
     for (unsigned i = 0; i < vm->machine->vcpu_count; i++) {
         struct vcpu *v = &vm->machine->vcpus[i];
         v->engine = vm->engine;
+        v->code_cache = vm->config.code_cache;
         int rc = vm->engine->attach(v, err);
         if (rc)
             return rc;
@@ -387,6 +388,7 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
         out->code_bytes += s.code_bytes;
         out->compile_ns += s.compile_ns;
         out->links += s.links;
+        out->starts_over += s.starts_over;
         out->region_entries += s.region_entries;
         out->left_direct += s.left_direct;
         out->left_indirect += s.left_indirect;

@@ -36,6 +36,7 @@ struct vm_config {
     const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
     bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
     uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
+    uint64_t code_cache; /* bytes for translated code, for each cpu; 0: the engine's choice */
     const char *dump;    /* what the engine compiles is written to this file; NULL: no */
     const char *load;    /* start from this saved state instead of power-on; NULL: no */
 };
@@ -95,6 +96,7 @@ struct vm_stats {
     uint64_t instructions, decoded, code_pages, tlb_misses, traps;
     /* of engines that compile: see struct engine_stats */
     uint64_t regions, region_insns, given_up, code_bytes, compile_ns, links, region_entries;
+    uint64_t starts_over;
     uint64_t left_direct, left_indirect, left_instruction, left_stop, left_trap;
     uint64_t guest_ns, host_ns; /* time that vm_run took, on the guest's and the host's clock */
     uint64_t resident_kib;      /* of this process */

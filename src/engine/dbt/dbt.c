@@ -125,6 +125,14 @@ static void dbt_settle(struct dbt *d, struct rv_hart *h)
     h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
 }
 
+/* Rule 5: memory is given back when the engine is entered next, which is soon. */
+static void dbt_start_over(struct vcpu *v)
+{
+    dbt_of(v)->regions.full = true;
+    dbt_of(v)->stats.starts_over++;
+    atomic_store(&v->stop_at, 0);
+}
+
 static void dbt_page_changed(struct vcpu *v, struct code_page *page)
 {
     struct dbt *d = dbt_of(v);
@@ -132,7 +140,7 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
         regions_drop_page(&d->regions, page);
         return;
     }
-    d->regions.full = true; /* the memory is given back at the next entry */
+    dbt_start_over(v);
     jump_caches_clear(&d->regions);
 }
 
@@ -238,6 +246,8 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
         return NULL;
     struct region *r = region_add(&d->regions, &place, job->ok ? &job->code : NULL);
     job_dump(d, job, r);
+    if (!r)
+        dbt_start_over(v);
     if (!r || !job->ok) {
         d->stats.given_up++;
         return r;
@@ -613,7 +623,7 @@ static struct dbt *dbt_new(const struct vcpu *v, bool eager, struct error *err)
     }
     d->eager = eager;
     dbt_target(d);
-    if (regions_init(&d->regions, &d->target, err)) {
+    if (regions_init(&d->regions, &d->target, v->code_cache, err)) {
         dbt_free(d);
         return NULL;
     }

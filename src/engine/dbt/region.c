@@ -243,9 +243,10 @@ static bool regions_make_thunks(struct regions *rs, const struct back_target *t)
     return ok;
 }
 
-int regions_init(struct regions *rs, const struct back_target *t, struct error *err)
+int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size,
+                 struct error *err)
 {
-    int rc = codemem_init(&rs->mem, CODE_SIZE, err);
+    int rc = codemem_init(&rs->mem, code_size ? code_size : CODE_SIZE, err);
     if (rc)
         return rc;
     rs->target = t;

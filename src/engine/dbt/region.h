@@ -77,8 +77,9 @@ struct regions {
     size_t written; /* bytes of code since the rw view was last given up */
 };
 
-/* 0, or -ENOMEM with *err. */
-int regions_init(struct regions *rs, const struct back_target *t, struct error *err);
+/* code_size: bytes of code, 0: 64 MiB. 0, or -errno with *err. */
+int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size,
+                 struct error *err);
 void regions_fini(struct regions *rs);
 /* All regions go; their memory is the host's again. */
 void regions_reset(struct regions *rs);
