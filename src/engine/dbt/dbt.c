@@ -383,6 +383,15 @@ static void dbt_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
     h->icount++;
 }
 
+static void dbt_fence(struct rv_hart *h, const struct rv_insn *in)
+{
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (in->op == RV_OP_FENCE_I)
+        rv_fence_i(h);
+    h->pc += in->len;
+    h->icount++;
+}
+
 /* Executes the instruction at h->pc if it is one of those above. */
 static bool dbt_execute(struct vcpu *v)
 {
@@ -393,7 +402,8 @@ static bool dbt_execute(struct vcpu *v)
     if (!page || (page->bytes[offset] & 3) != 3 || offset + 4 > RV_PAGE)
         return false;
     uint32_t bits = le32_get(page->bytes + offset);
-    if ((bits & 0x7f) != 0x73 || !rv_decode(bits, h->exts, &in))
+    bool other = (bits & 0x7f) != 0x73 && (bits & 0x7f) != 0x0f;
+    if (other || !rv_decode(bits, h->exts, &in))
         return false;
     switch (rv_op_info(in.op)->kind) {
     case RV_KIND_CSR:
@@ -401,6 +411,9 @@ static bool dbt_execute(struct vcpu *v)
         return true;
     case RV_KIND_SYSTEM:
         return dbt_system(v, &in, bits);
+    case RV_KIND_FENCE:
+        dbt_fence(h, &in);
+        return true;
     default:
         return false;
     }
@@ -416,8 +429,8 @@ static struct region *dbt_here(struct vcpu *v)
     if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
         return NULL;
     dbt_settle(d, h);
-    struct code_page *page = dbt_page(h, h->pc);
-    if (!page)
+    struct code_page *page = interp_page_at(v, h->pc);
+    if (!page || d->regions.full)
         return NULL;
     struct region *r = region_find(&d->regions, h->pc, dbt_view(h), page);
     if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))

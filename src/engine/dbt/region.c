@@ -17,9 +17,12 @@
 
 static void jump_cache_clear(struct jump_cache *j)
 {
-    if (j->used)
+    if (j->puts > JUMP_NOTED)
         memset(j->entry, 0xff, JUMP_CACHE * sizeof *j->entry);
-    j->used = false;
+    else
+        for (uint32_t i = 0; i < j->puts; i++)
+            j->entry[j->noted[i]].pc = UINT64_MAX;
+    j->puts = 0;
 }
 
 void jump_caches_clear(struct regions *rs)
@@ -40,8 +43,12 @@ struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, unsigned con
 
 void jump_cache_put(struct regions *rs, struct jump_cache *j, const struct region *r)
 {
-    j->used = true;
-    j->entry[r->pc / 2 % JUMP_CACHE] = (struct jump_entry){.pc = r->pc, .code = region_code(rs, r)};
+    unsigned i = r->pc / 2 % JUMP_CACHE;
+    if (j->puts < JUMP_NOTED)
+        j->noted[j->puts] = (uint16_t)i;
+    if (j->puts <= JUMP_NOTED)
+        j->puts++;
+    j->entry[i] = (struct jump_entry){.pc = r->pc, .code = region_code(rs, r)};
 }
 
 /* ---- the table ---- */
@@ -256,7 +263,7 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
     bool ok = rs->region && rs->link && rs->by_granule && regions_make_thunks(rs, t);
     for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++) {
         rs->jump[i].entry = malloc(JUMP_CACHE * sizeof *rs->jump[i].entry);
-        rs->jump[i].used = true;
+        rs->jump[i].puts = UINT32_MAX;
         ok &= rs->jump[i].entry != NULL;
     }
     if (!ok)

@@ -18,6 +18,7 @@
 #include "host/codemem.h"
 
 #define JUMP_CACHE 4096u /* entries */
+#define JUMP_NOTED 256u  /* of them are noted, so that emptying costs by what is there */
 
 struct jump_entry {
     uint64_t pc; /* UINT64_MAX: empty */
@@ -27,8 +28,9 @@ struct jump_entry {
 /* Where code is in one fetch TLB at one time: good as long as its epoch is. */
 struct jump_cache {
     uint64_t epoch;
-    bool used;
     struct jump_entry *entry;
+    uint32_t puts; /* since it was empty; of the first JUMP_NOTED the index is in `noted` */
+    uint16_t noted[JUMP_NOTED];
 };
 
 struct region_page {
