@@ -11,7 +11,7 @@
  *  1. The translations of the pages that a region lies in were checked when it was entered from the
  *     interpreter or put into the jump cache. Whatever drops translations (rv_fetch_tlb.epoch) or
  *     makes code stale (code_epoch) happens outside regions, and empties the jump caches before the
- *     next one is entered. Links stay: they do not leave the pages.
+ *     next one is entered, but for rule 8. Links stay: they do not leave the pages.
  *  2. The view of memory and the context change only outside regions. There is a jump cache for
  *     each view, for U in each context.
  *  3. A region that uses floating point leaves at its entry unless mstatus.FS is dirty and frm one
@@ -25,6 +25,8 @@
  *  7. A region is made for reaching memory through the TLB or through the context's window (U-mode
  *     only, where time is real). Whether a context has a window changes only outside regions and
  *     empties the jump caches.
+ *  8. After fence.i the jump caches may stay if no page of any region in them has changed; links
+ *     lead to such pages only.
  */
 #include "engine/dbt/dbt.h"
 
@@ -44,12 +46,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#define CACHED_PAGES 48u
+
 struct dbt {
     struct back_target target;
     const void *helpers[DBT_HELPERS];
     struct regions regions;
     struct jump_cache *jump; /* of the current view */
     uint64_t seen_code_epoch;
+    /* Pages of what the jump caches hold, as far as there is room (rule 8). */
+    struct code_page *cached[CACHED_PAGES];
+    unsigned cached_count; /* CACHED_PAGES + 1: there was none */
     struct rv_fault fault; /* of a helper that asked to leave */
 
     struct compile_queue *queue; /* NULL: compiled here, with the next two */
@@ -112,14 +119,52 @@ static bool dbt_make_windows(struct vcpu *v, struct dbt *d, uint32_t price, stru
     return true;
 }
 
+static void dbt_forget_jumps(struct dbt *d)
+{
+    jump_caches_clear(&d->regions);
+    d->cached_count = 0;
+}
+
+static void dbt_note_page(struct dbt *d, struct code_page *page)
+{
+    for (unsigned i = 0; i < d->cached_count && i < CACHED_PAGES; i++)
+        if (d->cached[i] == page)
+            return;
+    if (d->cached_count < CACHED_PAGES)
+        d->cached[d->cached_count] = page;
+    if (d->cached_count <= CACHED_PAGES)
+        d->cached_count++;
+}
+
+static void dbt_put_jump(struct dbt *d, const struct region *r)
+{
+    jump_cache_put(&d->regions, d->jump, r);
+    for (unsigned i = 0; i < r->pages; i++)
+        dbt_note_page(d, r->page[i].page);
+}
+
+/*
+ * Rule 8: after fence.i, whether what the jump caches hold is good all the same. It is when no page
+ * of it has changed, which is cheaper to see than to fill the caches again.
+ */
+static void dbt_keep_jumps(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    for (unsigned i = 0; i < d->cached_count; i++)
+        if (i == CACHED_PAGES || !interp_page_same(v, d->cached[i]))
+            return;
+    d->seen_code_epoch = h->code_epoch;
+}
+
 /* Rules 1 and 2: before a region is entered. */
 static void dbt_settle(struct dbt *d, struct rv_hart *h)
 {
     if (d->seen_code_epoch != h->code_epoch)
-        jump_caches_clear(&d->regions);
+        dbt_forget_jumps(d);
     d->seen_code_epoch = h->code_epoch;
     if (d->windows && windows_settle(d->windows))
-        jump_caches_clear(&d->regions); /* rule 7 */
+        dbt_forget_jumps(d); /* rule 7 */
     d->jump = jump_cache_at(&d->regions, h->view, h->context, h->fetch->epoch);
     h->engine[DBT_WORD_FP_BAD] = h->frm > FP_RUP;
     h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
@@ -138,10 +183,11 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
     struct dbt *d = dbt_of(v);
     if (page) {
         regions_drop_page(&d->regions, page);
+        d->cached_count = 0; /* with the page went all jumps */
         return;
     }
     dbt_start_over(v);
-    jump_caches_clear(&d->regions);
+    dbt_forget_jumps(d);
 }
 
 /* ---- compiling ---- */
@@ -383,11 +429,22 @@ static void dbt_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
     h->icount++;
 }
 
-static void dbt_fence(struct rv_hart *h, const struct rv_insn *in)
+static void dbt_fence_here(struct vcpu *v)
 {
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    bool good = d->seen_code_epoch == h->code_epoch;
+    rv_fence_i(h);
+    if (good)
+        dbt_keep_jumps(v);
+}
+
+static void dbt_fence(struct vcpu *v, const struct rv_insn *in)
+{
+    struct rv_hart *h = v->arch;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (in->op == RV_OP_FENCE_I)
-        rv_fence_i(h);
+        dbt_fence_here(v);
     h->pc += in->len;
     h->icount++;
 }
@@ -412,7 +469,7 @@ static bool dbt_execute(struct vcpu *v)
     case RV_KIND_SYSTEM:
         return dbt_system(v, &in, bits);
     case RV_KIND_FENCE:
-        dbt_fence(h, &in);
+        dbt_fence(v, &in);
         return true;
     default:
         return false;
@@ -452,7 +509,7 @@ static struct region *dbt_next(struct vcpu *v)
     }
     if (!region_fits(v, r))
         return NULL;
-    jump_cache_put(&d->regions, d->jump, r);
+    dbt_put_jump(d, r);
     return r;
 }
 
@@ -473,7 +530,7 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
     if (region_link_to(&d->regions, index, to))
         d->stats.links++;
     else
-        jump_cache_put(&d->regions, d->jump, to);
+        dbt_put_jump(d, to);
     return to;
 }
 
@@ -525,7 +582,7 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, ui
         r = dbt_compile(v, page, pc);
     if (!region_fits(v, r))
         return false;
-    jump_cache_put(&d->regions, d->jump, r);
+    dbt_put_jump(d, r);
     uint64_t before = h->icount;
     while (r) {
         h->engine[DBT_WORD_EXIT] = 0;

@@ -57,7 +57,7 @@ static void code_page_fill(const struct code_cache *c, struct code_page *p, cons
 /* The page's native code is void. */
 static void code_page_void(const struct code_cache *c, struct code_page *p)
 {
-    if (!p->original)
+    if (!p->original && !p->native_list)
         return;
     if (c->changed)
         c->changed(c->changed_ctx, p);

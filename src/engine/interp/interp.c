@@ -765,6 +765,17 @@ struct code_page *interp_page(const struct vcpu *v, uint64_t gpa)
     return code_cache_find(it->code, gpa);
 }
 
+bool interp_page_same(struct vcpu *v, struct code_page *page)
+{
+    struct interp *it = v->engine_data;
+    const struct rv_hart *h = v->arch;
+    uint64_t made = code_cache_made(it->code);
+    bool restarted;
+    const uint8_t *bytes = addrspace_readable(v->mem, page->gpa, RV_PAGE);
+    code_cache_get(it->code, page->gpa, bytes, h->code_epoch, &restarted);
+    return code_cache_made(it->code) == made;
+}
+
 void interp_forget(struct vcpu *v)
 {
     struct interp *it = v->engine_data;
