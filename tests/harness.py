@@ -226,7 +226,10 @@ class Machine(Terminal):
     """A program on a pseudo-terminal of its own. Use it with `with`."""
 
     def __init__(self, args, program=None, seconds=60):
-        fd, self.slave = pty.openpty()
+        try:
+            fd, self.slave = pty.openpty()
+        except OSError as error:
+            raise Skip("no pseudo-terminal: %s; is /dev/pts mounted?" % error) from None
         # A terminal of usual size, with modes that must come back at the end.
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, b"\x18\0\x50\0\0\0\0\0")
         self.modes = termios.tcgetattr(self.slave)
