@@ -147,6 +147,9 @@ static struct term *term_start(size_t room)
     assert_true(t->before.c_lflag & ECHO);
     t->pid = fork();
     if (!t->pid) {
+        /* A shell's job in the background ignores SIGINT. */
+        for (int sig = 1; sig < 32; sig++)
+            signal(sig, SIG_DFL);
         close(t->fd);
         login_tty(user);
         child_run(room);

@@ -32,8 +32,11 @@ def arguments():
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--minutes", type=float, default=5)
     parser.add_argument("--harts", type=int, default=2)
-    parser.add_argument("more", nargs="*")
-    return parser.parse_args()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    options = parser.parse_args(words[:end])
+    options.more = words[end + 1:]
+    return options
 
 
 def native_results(native):

@@ -339,7 +339,7 @@ static void gdb_itself_debugs_the_target(void **state)
         "(Hart 0)",
         "(Hart 1, waiting)",
         "pc=80000000\n",
-        "add\ta0,a0,1",
+        "\ta0,a0,1", /* add, or addi from gdb 16 on */
         "sd\ta0,0(s0)",
         "j\t0x80000000",
         "a0=1 pc=80000004\n",
