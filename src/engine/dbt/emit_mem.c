@@ -66,7 +66,8 @@ void emit_sites(struct emit *e)
     }
     asm_align(&e->a, 8);
     out->sites_at = asm_pos(&e->a);
-    asm_data(&e->a, out->sites, out->site_count * sizeof *out->sites);
+    if (out->site_count)
+        asm_data(&e->a, out->sites, out->site_count * sizeof *out->sites);
 }
 
 /* To the slow path unless 0 <= r < 1 << window_bits. */
