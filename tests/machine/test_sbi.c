@@ -401,8 +401,8 @@ static void *guest_thread(void *arg)
     do {
         sched_yield();
         bits = vcpu_take_requests(&vcpus[hart]);
-        if (bits)
-            sbi_requests(&sbi, &vcpus[hart], bits);
+        /* Also for a kick alone: the request may have been taken before its ticket was there. */
+        sbi_requests(&sbi, &vcpus[hart], bits);
     } while (!(bits & VCPU_REQ_STOP));
     return NULL;
 }
