@@ -182,9 +182,8 @@ static void print_translator(const struct vm_stats *s)
 {
     typedef unsigned long long ull;
     fprintf(stderr,
-            "regions       %llu of %llu instructions, %llu KiB of code, %llu given up; started "
-            "over %llu "
-            "times\n"
+            "regions       %llu of %llu instructions, %llu KiB of code, %llu given up\n"
+            "started over  %llu times\n"
             "compiling     %.6f s, %.0f ns for an instruction\n"
             "entered       %llu times; links made %llu\n"
             "left          %llu unlinked, %llu indirect, %llu instruction, %llu stop, %llu trap\n",

@@ -243,16 +243,7 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
 
 /* ---- atomics and cache blocks ---- */
 
-/* What the TLB knows already; watched pages are not in it. */
-static void *known_host(const struct rv_hart *h, uint64_t va, enum rv_access access, gpa_t *gpa)
-{
-    void *host = page_host(h, va, access);
-    if (host && gpa)
-        *gpa = align_down(h->tlb->gpa[rv_tlb_index(va)], RV_PAGE) | (va & (RV_PAGE - 1));
-    return host;
-}
-
-void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access, gpa_t *gpa,
+void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access,
                     struct rv_fault *fault)
 {
     bool read = access == RV_READ;
@@ -260,7 +251,7 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
         fail(fault, read ? RV_CAUSE_LOAD_MISALIGNED : RV_CAUSE_STORE_MISALIGNED, va);
         return NULL;
     }
-    void *p = known_host(hart_of(v), va, access, gpa);
+    void *p = page_host(hart_of(v), va, access);
     if (p)
         return p;
     struct rv_translation t;
@@ -269,9 +260,7 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
     p = addrspace_ram(v->mem, t.gpa, size);
     if (!p)
         fail(fault, read ? RV_CAUSE_LOAD_ACCESS : RV_CAUSE_STORE_ACCESS, va);
-    else if (gpa)
-        *gpa = t.gpa;
-    if (p && unlikely(v->debug.watchpoint_count))
+    else if (unlikely(v->debug.watchpoint_count))
         watch_check(v, va, size, read ? VCPU_WATCH_READ : VCPU_WATCH_READ | VCPU_WATCH_WRITE);
     return p;
 }
@@ -279,7 +268,7 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
 bool rv_mem_lr(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value, struct rv_fault *fault)
 {
     struct rv_hart *h = hart_of(v);
-    void *p = rv_mem_atomic(v, va, size, RV_READ, NULL, fault);
+    void *p = rv_mem_atomic(v, va, size, RV_READ, fault);
     if (!p)
         return false;
     h->reserve_value = size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_SEQ_CST)
@@ -304,7 +293,7 @@ bool rv_mem_sc(struct vcpu *v, uint64_t va, unsigned size, uint64_t value, bool 
                struct rv_fault *fault)
 {
     struct rv_hart *h = hart_of(v);
-    void *p = rv_mem_atomic(v, va, size, RV_WRITE, NULL, fault);
+    void *p = rv_mem_atomic(v, va, size, RV_WRITE, fault);
     if (!p)
         return false;
     bool ok = h->reserve_key == rv_reserve_key(va, size);
@@ -340,7 +329,7 @@ bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *
     if (kind != RV_CBO_ZERO)
         return cbo_manage(v, va, fault);
     uint64_t block = align_down(va, RV_CBO_BLOCK);
-    void *p = known_host(hart_of(v), block, RV_WRITE, NULL);
+    void *p = page_host(hart_of(v), block, RV_WRITE);
     if (p) {
         memset(p, 0, RV_CBO_BLOCK);
         return true;

@@ -28,9 +28,9 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
 
 /*
  * Host address of naturally aligned RAM for an atomic access of up to 16 bytes, NULL with *fault.
- * RV_READ is for lr, RV_WRITE for everything that may write. *gpa may be NULL.
+ * RV_READ is for lr, RV_WRITE for everything that may write.
  */
-void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access, gpa_t *gpa,
+void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access access,
                     struct rv_fault *fault);
 
 /*

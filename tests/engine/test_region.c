@@ -47,22 +47,21 @@ static uint64_t run(struct guest *g, gpa_t at, uint32_t other)
     return g->h.x[6];
 }
 
+static void each_of(const struct engine_ops *const *list, void (*fn)(struct guest *g))
+{
+    for (; *list; list++) {
+        struct guest *g = guest_new_on(*list);
+        put_functions(g);
+        put_loop(g);
+        fn(g);
+        guest_free(g);
+    }
+}
+
 static void each_engine(void (*fn)(struct guest *g))
 {
-    for (unsigned i = 0; engines[i]; i++) {
-        struct guest *g = guest_new_on(engines[i]);
-        put_functions(g);
-        put_loop(g);
-        fn(g);
-        guest_free(g);
-    }
-    for (unsigned i = 0; engines_for_tests[i]; i++) {
-        struct guest *g = guest_new_on(engines_for_tests[i]);
-        put_functions(g);
-        put_loop(g);
-        fn(g);
-        guest_free(g);
-    }
+    each_of(engines, fn);
+    each_of(engines_for_tests, fn);
 }
 
 static void change(struct guest *g)
@@ -79,6 +78,34 @@ static void test_change(void **state)
 {
     (void)state;
     each_engine(change);
+}
+
+/*
+ * A page that only another page's region lies on: nothing on it is hot itself, because while the
+ * loop becomes hot it does not call.
+ */
+static void cold_page(struct guest *g)
+{
+    static const struct {
+        unsigned rounds, calls, adds;
+    } phases[] = {{20, 1, 1}, {1000, 0, 1}, {100, 1, 1}, {100, 1, 2}, {100, 1, 3}};
+    CODE(g, LOOP, asm_b(0, 12, 0, 8), JAL(1, (int)(CALLED2 - LOOP - 4)), ADDI(5, 5, -1),
+         BNE(5, 0, -12), WFI);
+    for (unsigned i = 0; i < sizeof phases / sizeof *phases; i++) {
+        CODE(g, CALLED2, ADDI(6, 6, (int)phases[i].adds), JALR(0, 1, 0));
+        g->v.engine->fence_i(&g->v);
+        g->h.x[5] = phases[i].rounds;
+        g->h.x[6] = 0;
+        g->h.x[12] = phases[i].calls;
+        assert_int_equal(guest_run(g, LOOP, UINT64_MAX), VCPU_EXIT_WAIT);
+        assert_int_equal(g->h.x[6], phases[i].rounds * phases[i].calls * phases[i].adds);
+    }
+}
+
+static void test_cold_page(void **state)
+{
+    (void)state;
+    each_engine(cold_page);
 }
 
 /* The called function returns to somewhere else than where the call expects it. */
@@ -100,6 +127,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_change),
+        cmocka_unit_test(test_cold_page),
         cmocka_unit_test(test_wrong_return),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,8 +5,8 @@
  * not do itself (traps, system instructions, most CSRs) is done here, and the next region entered.
  *
  * A region is entered from the interpreter (slot with native code), through the jump cache (target
- * of an indirect exit) or by a linked exit of another region of the same page. Rules that keep this
- * exact:
+ * of an indirect exit) or by a linked exit of another region of the same pages. Rules that keep
+ * this exact:
  *
  *  1. The translations of the pages that a region lies in were checked when it was entered from the
  *     interpreter or put into the jump cache. Whatever drops translations (rv_fetch_tlb.epoch) or
@@ -18,7 +18,7 @@
  *     of the host's rounding modes. The interpreter makes FS dirty, at the instruction that does.
  *  4. When a page's bytes change its regions are freed. Nothing refers to them any more: links come
  *     from regions of the same pages, and the jump caches are emptied. What was compiled from other
- * bytes than the page has when it is finished is thrown away.
+ *     bytes than the page has when it is finished is thrown away.
  *  5. When code memory is full everything is dropped, at the next entry of the engine.
  *  6. Which regions there are at an instruction must depend on the guest alone when time is
  *     counted in instructions. Only where time is real does another thread compile.
@@ -56,8 +56,9 @@ struct dbt {
     uint64_t seen_code_epoch;
     /* Pages of what the jump caches hold, as far as there is room (rule 8). */
     struct code_page *cached[CACHED_PAGES];
-    unsigned cached_count; /* CACHED_PAGES + 1: there was none */
-    struct rv_fault fault; /* of a helper that asked to leave */
+    unsigned cached_count;  /* CACHED_PAGES + 1: there was none */
+    uint32_t cached_serial; /* of the jump caches' contents: code_page.cached_in */
+    struct rv_fault fault;  /* of a helper that asked to leave */
 
     struct compile_queue *queue; /* NULL: compiled here, with the next two */
     struct compiler *compiler;
@@ -111,6 +112,7 @@ static bool dbt_make_windows(struct vcpu *v, struct dbt *d, uint32_t price, stru
     d->windows = windows_new(v, price);
     if (!d->windows) {
         fault_fini();
+        error_set(err, ENOMEM, "out of memory for the translator's windows");
         return false;
     }
     uintptr_t start = (uintptr_t)d->regions.mem.rx;
@@ -123,17 +125,17 @@ static void dbt_forget_jumps(struct dbt *d)
 {
     jump_caches_clear(&d->regions);
     d->cached_count = 0;
+    d->cached_serial++;
 }
 
 static void dbt_note_page(struct dbt *d, struct code_page *page)
 {
-    for (unsigned i = 0; i < d->cached_count && i < CACHED_PAGES; i++)
-        if (d->cached[i] == page)
-            return;
+    if (page->cached_in == d->cached_serial || d->cached_count > CACHED_PAGES)
+        return;
+    page->cached_in = d->cached_serial;
     if (d->cached_count < CACHED_PAGES)
         d->cached[d->cached_count] = page;
-    if (d->cached_count <= CACHED_PAGES)
-        d->cached_count++;
+    d->cached_count++;
 }
 
 static void dbt_put_jump(struct dbt *d, const struct region *r)
@@ -174,7 +176,6 @@ static void dbt_settle(struct dbt *d, struct rv_hart *h)
 static void dbt_start_over(struct vcpu *v)
 {
     dbt_of(v)->regions.full = true;
-    dbt_of(v)->stats.starts_over++;
     atomic_store(&v->stop_at, 0);
 }
 
@@ -183,10 +184,11 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
     struct dbt *d = dbt_of(v);
     if (page) {
         regions_drop_page(&d->regions, page);
-        d->cached_count = 0; /* with the page went all jumps */
+        dbt_forget_jumps(d);
         return;
     }
-    dbt_start_over(v);
+    if (!d->regions.full) /* else it is on the way */
+        dbt_start_over(v);
     dbt_forget_jumps(d);
 }
 
@@ -299,7 +301,7 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
         return r;
     }
     r->uses_fp = job->info.uses_fp;
-    interp_install(v, place.page[0].page, job->entry / 2u);
+    interp_install(place.page[0].page, job->entry / 2u);
     d->stats.regions++;
     d->stats.region_insns += job->info.insns;
     return r;
@@ -352,7 +354,7 @@ static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint6
     if (!r)
         r = dbt_compile(v, page, pc);
     if (r && r->code)
-        interp_install(v, page, slot);
+        interp_install(page, slot);
 }
 
 /* ---- running ---- */
@@ -569,11 +571,10 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
 }
 
 /* The slot's native code was reached: runs regions until the interpreter has to go on, at h->pc. */
-static bool dbt_native(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t pc)
+static bool dbt_native(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    (void)slot;
     if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
         return false;
     dbt_settle(d, h);
@@ -604,6 +605,7 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
     if (d->regions.full) {
         interp_forget(v);
         regions_reset(&d->regions);
+        d->stats.starts_over++;
     }
     if (!d->windows)
         return engine_interp.run(v, max_insns);
@@ -615,22 +617,15 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 
 /* ---- life ---- */
 
-static const struct interp_hooks dbt_hooks = {
-    .hot = dbt_hot,
-    .native = dbt_native,
-    .page_changed = dbt_page_changed,
-    .threshold = 128,
-};
-
+#define HOT 128 /* jumps to a target */
 #define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
-static const struct interp_hooks dbt_eager_hooks = {
-    .hot = dbt_hot,
-    .native = dbt_native,
-    .page_changed = dbt_page_changed,
-    .threshold = 1,
-};
+#define DBT_HOOKS(hot_after)                               \
+    {                                                      \
+        dbt_hot, dbt_native, dbt_page_changed, (hot_after) \
+    }
+static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1);
 
 static void dbt_target(struct dbt *d)
 {
@@ -692,6 +687,7 @@ static struct dbt *dbt_new(const struct vcpu *v, bool eager, struct error *err)
         return NULL;
     }
     d->eager = eager;
+    d->cached_serial = 1; /* 0: in none */
     dbt_target(d);
     if (regions_init(&d->regions, &d->target, v->code_cache, err)) {
         dbt_free(d);
@@ -800,44 +796,13 @@ static void dbt_fence_i(struct vcpu *v)
     engine_interp.fence_i(v);
 }
 
-const struct engine_ops engine_dbt = {
-    .name = "dbt",
-    .attach = dbt_attach,
-    .detach = dbt_detach,
-    .run = dbt_run,
-    .debug_changed = dbt_debug_changed,
-    .flush_tlb = dbt_flush_tlb,
-    .fence_i = dbt_fence_i,
-    .loaded = dbt_loaded,
-    .icount = dbt_icount,
-    .stats = dbt_stats,
-    .dump = dbt_set_dump,
-};
+#define DBT_ENGINE(label, attach_fn)                                                            \
+    {                                                                                           \
+        .name = (label), .attach = (attach_fn), .detach = dbt_detach, .run = dbt_run,           \
+        .debug_changed = dbt_debug_changed, .flush_tlb = dbt_flush_tlb, .fence_i = dbt_fence_i, \
+        .loaded = dbt_loaded, .icount = dbt_icount, .stats = dbt_stats, .dump = dbt_set_dump,   \
+    }
 
-const struct engine_ops engine_dbt_eager = {
-    .name = "dbt-eager",
-    .attach = dbt_attach_eager,
-    .detach = dbt_detach,
-    .run = dbt_run,
-    .debug_changed = dbt_debug_changed,
-    .flush_tlb = dbt_flush_tlb,
-    .fence_i = dbt_fence_i,
-    .loaded = dbt_loaded,
-    .icount = dbt_icount,
-    .stats = dbt_stats,
-    .dump = dbt_set_dump,
-};
-
-const struct engine_ops engine_dbt_window = {
-    .name = "dbt-window",
-    .attach = dbt_attach_window,
-    .detach = dbt_detach,
-    .run = dbt_run,
-    .debug_changed = dbt_debug_changed,
-    .flush_tlb = dbt_flush_tlb,
-    .fence_i = dbt_fence_i,
-    .loaded = dbt_loaded,
-    .icount = dbt_icount,
-    .stats = dbt_stats,
-    .dump = dbt_set_dump,
-};
+const struct engine_ops engine_dbt = DBT_ENGINE("dbt", dbt_attach);
+const struct engine_ops engine_dbt_eager = DBT_ENGINE("dbt-eager", dbt_attach_eager);
+const struct engine_ops engine_dbt_window = DBT_ENGINE("dbt-window", dbt_attach_window);

@@ -67,7 +67,7 @@ static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operan
     struct rv_hart *h = state;
     struct rv_fault fault;
     unsigned size = (unsigned)(how >> 8) & 0xff;
-    void *mem = rv_mem_atomic(h->env.ctx, va, size, RV_WRITE, NULL, &fault);
+    void *mem = rv_mem_atomic(h->env.ctx, va, size, RV_WRITE, &fault);
     if (!mem) {
         dbt_leave(h, &fault);
         return 0;

@@ -209,7 +209,6 @@ void regions_drop_page(struct regions *rs, struct code_page *page)
             codemem_free(&rs->mem, r->code, r->size);
         r->code = NULL;
     }
-    jump_caches_clear(rs);
 }
 
 static bool region_has_page(const struct region *r, const struct region_page *p)

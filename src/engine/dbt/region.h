@@ -101,7 +101,7 @@ struct region_place {
  */
 struct region *region_add(struct regions *rs, const struct region_place *place,
                           const struct back_code *code);
-/* All regions of a page, whose bytes have changed. */
+/* All regions of a page, whose bytes have changed. The caller empties the jump caches. */
 void regions_drop_page(struct regions *rs, struct code_page *page);
 
 static inline const void *region_code(const struct regions *rs, const struct region *r)

@@ -57,12 +57,8 @@ static void code_page_fill(const struct code_cache *c, struct code_page *p, cons
 /* The page's native code is void. */
 static void code_page_void(const struct code_cache *c, struct code_page *p)
 {
-    if (!p->original && !p->native_list)
-        return;
-    if (c->changed)
+    if (p->native_list)
         c->changed(c->changed_ctx, p);
-    free(p->original);
-    p->original = NULL;
     p->native_list = 0;
 }
 
@@ -77,11 +73,6 @@ void code_cache_reset(struct code_cache *c)
 {
     if (c->changed)
         c->changed(c->changed_ctx, NULL);
-    for (uint32_t i = 0; i < c->used; i++) {
-        free(c->pages[i].original);
-        c->pages[i].original = NULL;
-        c->pages[i].native_list = 0;
-    }
     memset(c->buckets, 0, sizeof c->buckets);
     /* Zero again, and the host's. */
     madvise(c->pages, c->used * sizeof *c->pages, MADV_DONTNEED);

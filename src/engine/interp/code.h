@@ -42,8 +42,8 @@ struct code_page {
     uint32_t chain;      /* next page of the hash chain, index + 1 */
     uint32_t cross_bits; /* the instruction that continues on the next page, as last decoded */
     uint16_t cross_handler;
-    uint32_t native_list; /* the hooks' own; 0 when there is no native code */
-    uint16_t *original;   /* handlers of slots that have native code, by slot; NULL: none */
+    uint32_t native_list;          /* the hooks' own; 0 when no native code depends on the page */
+    uint32_t cached_in;            /* the hooks' own, likewise */
     uint64_t run[CODE_SLOTS / 64]; /* a bit for each slot: an instruction there has run */
     uint8_t bytes[4096];
 };

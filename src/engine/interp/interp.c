@@ -38,7 +38,7 @@ enum {
     HANDLER_ILLEGAL,
     HANDLER_CROSSING = HANDLER(RV_OP_COUNT, 0), /* four bytes, of which two are on the next page */
     HANDLER_PAGE_END,
-    HANDLER_NATIVE, /* the slot has native code; its own handler is in page->original */
+    HANDLER_NATIVE, /* the slot has native code; see slot_handler */
     HANDLER_COUNT,
 };
 
@@ -171,6 +171,22 @@ static uint32_t page_bits(const struct code_page *page, unsigned slot)
     return slot == CODE_SLOTS - 1 ? page->cross_bits : le32_get(&page->bytes[2 * slot]);
 }
 
+/*
+ * The handler that a slot with native code would have without it. It may never have been decoded,
+ * so that is done now.
+ */
+static unsigned slot_handler(struct interp *it, const struct rv_hart *h, struct code_page *page,
+                             unsigned slot)
+{
+    struct code_slot *s = &page->slots[slot];
+    if (slot == CODE_SLOTS - 1 && (page->bytes[4094] & 3) == 3)
+        return HANDLER_CROSSING;
+    slot_decode(it, h, page_bits(page, slot), s);
+    unsigned handler = s->handler;
+    s->handler = HANDLER_NATIVE;
+    return handler;
+}
+
 /* ---- operations that need more than a line ---- */
 
 /* Zacas: rd is the expected value and receives the former one; .q uses register pairs. */
@@ -179,7 +195,7 @@ static bool exec_amocas(struct vcpu *v, unsigned op, const struct code_slot *s,
 {
     struct rv_hart *h = v->arch;
     unsigned size = op == RV_OP_AMOCAS_W ? 4 : op == RV_OP_AMOCAS_D ? 8 : 16;
-    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_WRITE, NULL, fault);
+    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_WRITE, fault);
     if (!p)
         return false;
     unsigned rd = s->a & 31, rs2 = (unsigned)s->imm;
@@ -406,17 +422,17 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     X(ip->a) = failed;                                                                          \
     GOTO_NEXT(len);
 
-#define OP_amo(ID, name, sem, len)                                                   \
-    uint64_t va = X(ip->b);                                                          \
-    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                           \
-    void *mem = HOST(e, va, void);                                                   \
-    if (!HIT(e->wtag | e->rtag, va, amo_type_##name)) {                              \
-        SYNC();                                                                      \
-        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, NULL, &fault); \
-        if (!mem)                                                                    \
-            goto fault;                                                              \
-    }                                                                                \
-    X(ip->a) = amo_##name(mem, X(ip->imm));                                          \
+#define OP_amo(ID, name, sem, len)                                             \
+    uint64_t va = X(ip->b);                                                    \
+    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                     \
+    void *mem = HOST(e, va, void);                                             \
+    if (!HIT(e->wtag | e->rtag, va, amo_type_##name)) {                        \
+        SYNC();                                                                \
+        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, &fault); \
+        if (!mem)                                                              \
+            goto fault;                                                        \
+    }                                                                          \
+    X(ip->a) = amo_##name(mem, X(ip->imm));                                    \
     GOTO_NEXT(len);
 
 #define OP_amocas(ID, name, sem, len)            \
@@ -555,8 +571,8 @@ hot:
 
 native:
     SYNC();
-    if (!it->hooks->native(v, page, SLOT, h->pc))
-        goto *run_table[page->original[SLOT]];
+    if (!it->hooks->native(v, page, h->pc))
+        goto *run_table[slot_handler(it, h, page, SLOT)];
     icount = h->icount;
     pc = h->pc;
     goto resume;
@@ -602,7 +618,7 @@ step:
     }
     looked_up = false;
     first = false;
-    goto *run_table[ip->handler == HANDLER_NATIVE ? page->original[SLOT] : ip->handler];
+    goto *run_table[ip->handler == HANDLER_NATIVE ? slot_handler(it, h, page, SLOT) : ip->handler];
 
 undecoded:
     page->run[SLOT / 64] |= UINT64_C(1) << SLOT % 64;
@@ -726,18 +742,9 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
     return true;
 }
 
-bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot)
+void interp_install(struct code_page *page, unsigned slot)
 {
-    (void)v;
-    if (page->slots[slot].handler == HANDLER_NATIVE)
-        return true;
-    if (!page->original)
-        page->original = calloc(CODE_SLOTS, sizeof *page->original);
-    if (!page->original)
-        return false;
-    page->original[slot] = page->slots[slot].handler;
     page->slots[slot].handler = HANDLER_NATIVE;
-    return true;
 }
 
 struct code_page *interp_page_at(struct vcpu *v, uint64_t va)

@@ -21,7 +21,7 @@ struct code_page;
 
 struct interp_hooks {
     void (*hot)(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va);
-    bool (*native)(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t pc);
+    bool (*native)(struct vcpu *v, struct code_page *page, uint64_t pc);
     void (*page_changed)(struct vcpu *v, struct code_page *page);
     uint16_t threshold; /* jumps to a target before it is hot, 1 and up */
 };
@@ -33,8 +33,8 @@ void *interp_hooks_data(const struct vcpu *v);
 
 /* Counts a jump to the slot that the interpreter did not see. True: it is hot. */
 bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot);
-/* Makes the slot call `native` when it is reached. False: out of memory. */
-bool interp_install(struct vcpu *v, struct code_page *page, unsigned slot);
+/* Makes the slot call `native` when it is reached. */
+void interp_install(struct code_page *page, unsigned slot);
 /* The decoded page at a guest-physical address, NULL: there is none. */
 struct code_page *interp_page(const struct vcpu *v, uint64_t gpa);
 /* The decoded page at a virtual address if that can be found without an effect that the guest sees,
