@@ -179,8 +179,7 @@ def test_failure_code():
 
 
 def test_resident_memory():
-    """A booted guest of 256 MiB keeps guise within 130 MiB, and translated code within 30 more."""
-    limit = 130 if harness.engine == "interp" else 160
+    """A booted guest of 256 MiB keeps guise within 130 MiB."""
     # Meson has malloc fill what it gives, so that all of a large array is resident.
     os.environ.pop("MALLOC_PERTURB_", None)
     with boot() as m:
@@ -192,7 +191,7 @@ def test_resident_memory():
         resident = int(fields["Pss"].split()[0]) / 1024
         print("resident: %.0f MiB" % resident)
         sanitized = harness.FACTOR > 1
-        check(sanitized or resident <= limit, "%.0f MiB are resident" % resident)
+        check(sanitized or resident <= 130, "%.0f MiB are resident" % resident)
         m.send(b"poweroff -f\n")
         m.end(0)
 

@@ -13,7 +13,7 @@
 #include <time.h>
 
 #define REGION_CODE (256u << 10) /* largest region's code */
-#define QUEUE_JOBS 32u
+#define QUEUE_JOBS 16u
 
 /* ---- one region ---- */
 

@@ -701,7 +701,8 @@ static void emit_print_ins(const struct emit *e, ir_ref ref, FILE *out)
 
 static void emit_dump(const struct emit *e)
 {
-    for (uint32_t i = 0; i < e->mark_count; i++) {
+    struct host_disasm *d = host_disasm_new();
+    for (uint32_t i = 0; d && i < e->mark_count; i++) {
         uint32_t what = e->mark[i].what, from = e->mark[i].at;
         uint32_t to = i + 1 < e->mark_count ? e->mark[i + 1].at : from;
         if (what & EMIT_MARK_BLOCK) {
@@ -712,8 +713,9 @@ static void emit_dump(const struct emit *e)
         } else {
             emit_print_ins(e, what, e->dump);
         }
-        host_disasm_print(e->dump, e->a.start + from, to - from, from);
+        host_disasm_print(d, e->dump, e->a.start + from, to - from, from);
     }
+    host_disasm_free(d);
 }
 
 /* --- compile ---------------------------------------------------------------------------------- */

@@ -12,23 +12,47 @@
 
 enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_AMO, SLOW_FP, SLOW_CALL, SLOW_INT, SLOW_STOP };
 
-enum { SLOW_SNAP = 1u << 16, SLOW_STATE = 1u << 17, SLOW_EXITS = 1u << 18, SLOW_FPENV = 1u << 19 };
+enum { SLOW_SNAP = 1u << 4, SLOW_STATE = 1u << 5, SLOW_EXITS = 1u << 6, SLOW_FPENV = 1u << 7 };
 
 /* Words of a descriptor. A place is a ra_loc | type << 16; constants: index into the pool. */
 enum {
-    D_KIND,  /* kind | SLOW_... */
+    D_KIND,  /* kind | SLOW_... | number of operands << 8 | retired << 16 */
     D_EXTRA, /* depends on kind */
-    D_RETIRED,
     D_PC,
     D_PC_HIGH,
     D_RESULT,
-    D_ARG, /* 3 of them */
-    D_IMM = D_ARG + 3,
+    D_IMM,
     D_POOL, /* bytes from the descriptor */
-    D_SNAP, /* words from the descriptor: slot | how << 8 | place << 16 */
-    D_SNAP_COUNT,
-    D_WORDS,
+    D_SNAP, /* number of entries | words from the descriptor to them << 8 */
+    D_ARG,  /* as many as there are */
 };
+
+/* An entry of a snapshot: slot | how << 8 | place << 16. */
+
+static unsigned desc_kind(uint32_t word)
+{
+    return word & 15;
+}
+
+static unsigned desc_args(uint32_t word)
+{
+    return word >> 8 & 3;
+}
+
+static uint32_t desc_retired(uint32_t word)
+{
+    return word >> 16;
+}
+
+static uint32_t desc_snap_count(uint32_t word)
+{
+    return word & 0xff;
+}
+
+static int32_t desc_snap_at(uint32_t word)
+{
+    return (int32_t)word >> 8;
+}
 
 /* --- making them ------------------------------------------------------------------------------ */
 
@@ -67,9 +91,15 @@ static uint32_t emit_place(struct emit *e, ir_ref ref)
 
 static void emit_desc_snap(struct emit *e, uint32_t snap)
 {
-    uint32_t n = e->ir->snap[snap].count;
+    const struct ir_snap *s = &e->ir->snap[snap];
+    uint32_t n = s->count;
     if (e->snap_desc[snap] || !n)
         return;
+    /* Snapshots made one after the other often are the same but for the pc. */
+    if (s[-1].first == s->first && s[-1].count == n && e->snap_desc[snap - 1]) {
+        e->snap_desc[snap] = e->snap_desc[snap - 1];
+        return;
+    }
     uint32_t first = e->desc_count;
     if (!emit_desc_words(e, n))
         return;
@@ -126,33 +156,28 @@ static uint32_t emit_desc(struct emit *e, ir_ref ref)
 {
     const struct ir_ins *ins = ir_at(e->ir, ref);
     const struct ir_snap *snap = &e->ir->snap[ins->snap];
+    unsigned args = ir_argc(ins);
+    uint32_t place[3];
     if (ins->snap)
         emit_desc_snap(e, ins->snap);
+    for (unsigned i = 0; i < args; i++)
+        place[i] = emit_place(e, ins->arg[i]) | (uint32_t)ir_at(e->ir, ins->arg[i])->type << 16;
     uint32_t at = e->desc_count;
-    if (!emit_desc_words(e, D_WORDS))
+    uint32_t *d = emit_desc_words(e, D_ARG + args);
+    if (!d)
         return 0;
-    uint32_t d[D_WORDS] = {
-        [D_KIND] = emit_slow_kind(ins) | (ins->snap ? SLOW_SNAP : 0u),
-        [D_EXTRA] = emit_slow_extra(e, ins),
-        [D_RETIRED] = ins->snap && ins->op != IR_TICK ? snap->retired : 0,
-        [D_PC] = ins->snap ? (uint32_t)snap->pc : 0,
-        [D_PC_HIGH] = ins->snap ? (uint32_t)(snap->pc >> 32) : 0,
-        [D_RESULT] = emit_loc(e, ref) | (uint32_t)ins->type << 16,
-        [D_ARG] = RA_NONE,
-        [D_ARG + 1] = RA_NONE,
-        [D_ARG + 2] = RA_NONE,
-        [D_IMM] = (uint32_t)ins->imm,
-        [D_POOL] = at,
-    };
-    for (unsigned i = 0; i < 3; i++)
-        if (ins->arg[i])
-            d[D_ARG + i] = emit_place(e, ins->arg[i]) | (uint32_t)ir_at(e->ir, ins->arg[i])->type
-                                                            << 16;
-    if (ins->snap && snap->count) {
-        d[D_SNAP] = e->snap_desc[ins->snap] - 1 - at;
-        d[D_SNAP_COUNT] = snap->count;
-    }
-    memcpy(e->desc + at, d, sizeof d);
+    uint32_t retired = ins->snap && ins->op != IR_TICK ? snap->retired : 0;
+    d[D_KIND] = emit_slow_kind(ins) | (ins->snap ? SLOW_SNAP : 0u) | args << 8 | retired << 16;
+    d[D_EXTRA] = emit_slow_extra(e, ins);
+    d[D_PC] = ins->snap ? (uint32_t)snap->pc : 0;
+    d[D_PC_HIGH] = ins->snap ? (uint32_t)(snap->pc >> 32) : 0;
+    d[D_RESULT] = emit_loc(e, ref) | (uint32_t)ins->type << 16;
+    d[D_IMM] = (uint32_t)ins->imm;
+    d[D_SNAP] = 0;
+    if (ins->snap && snap->count)
+        d[D_SNAP] = snap->count | (e->snap_desc[ins->snap] - 1 - at) << 8;
+    memcpy(d + D_ARG, place, args * sizeof *place);
+    e->failed |= retired > 0xffff || snap->count > 0xff || e->desc_count > 1u << 23;
     return at;
 }
 
@@ -243,8 +268,10 @@ static uint64_t slow_get(const struct slow *s, uint32_t place, unsigned type)
 
 static uint64_t slow_arg(const struct slow *s, unsigned i)
 {
+    if (i >= desc_args(s->desc[D_KIND]))
+        return 0;
     uint32_t d = s->desc[D_ARG + i];
-    return (d & 0xffff) == RA_NONE ? 0 : slow_get(s, d & 0xffff, d >> 16);
+    return slow_get(s, d & 0xffff, d >> 16);
 }
 
 static void slow_result(const struct slow *s, uint64_t v)
@@ -267,8 +294,8 @@ static uint64_t slow_snap_value(const struct slow *s, uint32_t entry)
 static void slow_home(const struct slow *s)
 {
     uint64_t value[IR_MAX_SLOTS];
-    uint32_t n = s->desc[D_SNAP_COUNT];
-    const uint32_t *entry = s->desc + (int32_t)s->desc[D_SNAP];
+    uint32_t n = desc_snap_count(s->desc[D_SNAP]);
+    const uint32_t *entry = s->desc + desc_snap_at(s->desc[D_SNAP]);
     for (uint32_t i = 0; i < n; i++)
         value[i] = slow_snap_value(s, entry[i]);
     for (uint32_t i = 0; i < n; i++) {
@@ -280,7 +307,7 @@ static void slow_home(const struct slow *s)
 static void slow_position(const struct slow *s)
 {
     uint64_t pc = s->desc[D_PC] | (uint64_t)s->desc[D_PC_HIGH] << 32;
-    uint64_t icount = s->regs[R15] + s->desc[D_RETIRED];
+    uint64_t icount = s->regs[R15] + desc_retired(s->desc[D_KIND]);
     memcpy(s->state + s->t->pc_offset, &pc, 8);
     memcpy(s->state + s->t->icount_offset, &icount, 8);
 }
@@ -319,7 +346,7 @@ static uint64_t slow_run(const struct slow *s)
     uint32_t extra = s->desc[D_EXTRA];
     uint64_t a = slow_arg(s, 0), b = slow_arg(s, 1), c = slow_arg(s, 2);
     uint64_t va = a + (uint64_t)(int64_t)(int32_t)s->desc[D_IMM];
-    switch (s->desc[D_KIND] & 0xffff) {
+    switch (desc_kind(s->desc[D_KIND])) {
     case SLOW_LOAD:
         return ((back_load_fn)s->helpers[BACK_HELPER_LOAD])(s->state, va, extra, 0);
     case SLOW_STORE:
@@ -343,7 +370,7 @@ uint64_t back_slow(uint64_t *regs, const uint32_t *desc, void *const *helpers)
     int leave = 0;
     if (kind & SLOW_SNAP)
         slow_position(&s);
-    if ((kind & 0xffff) == SLOW_STOP) {
+    if (desc_kind(kind) == SLOW_STOP) {
         slow_home(&s);
         return BACK_THUNK_STOP;
     }
@@ -359,7 +386,7 @@ uint64_t back_slow(uint64_t *regs, const uint32_t *desc, void *const *helpers)
     if (leave) {
         if (!(kind & SLOW_STATE))
             slow_home(&s);
-        regs[R15] += desc[D_RETIRED];
+        regs[R15] += desc_retired(kind);
         return BACK_THUNK_TRAP;
     }
     slow_result(&s, v);

@@ -1,9 +1,9 @@
 /*
  * Disassembly of generated code, for dumps.
  *
- * With capstone at build time the text is Intel syntax; without it each instruction is one byte,
- * in hexadecimal (disasm_none.c), so that dumps keep their shape. A struct host_disasm belongs to
- * one thread at a time.
+ * With capstone at build time and at hand the text is Intel syntax; without it each instruction is
+ * one byte, in hexadecimal (disasm_none.c), so that dumps keep their shape. A struct host_disasm
+ * belongs to one thread at a time.
  */
 #pragma once
 
@@ -27,4 +27,5 @@ size_t host_disasm_insn(struct host_disasm *d, const uint8_t *code, size_t n, ui
                         char text[HOST_DISASM_TEXT]);
 
 /* All of it, a line each: address, bytes, text. */
-void host_disasm_print(FILE *out, const uint8_t *code, size_t n, uint64_t address);
+void host_disasm_print(struct host_disasm *d, FILE *out, const uint8_t *code, size_t n,
+                       uint64_t address);

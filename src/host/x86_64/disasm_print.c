@@ -17,16 +17,13 @@ static void host_disasm_line(FILE *out, const uint8_t *code, size_t n, uint64_t 
     fprintf(out, "%s  %s\n", n > BYTES_SHOWN ? "+" : " ", text);
 }
 
-void host_disasm_print(FILE *out, const uint8_t *code, size_t n, uint64_t address)
+void host_disasm_print(struct host_disasm *d, FILE *out, const uint8_t *code, size_t n,
+                       uint64_t address)
 {
     char text[HOST_DISASM_TEXT];
-    struct host_disasm *d = host_disasm_new();
-    if (!d)
-        return;
     for (size_t i = 0; i < n;) {
         size_t length = host_disasm_insn(d, code + i, n - i, address + i, text);
         host_disasm_line(out, code + i, length, address + i, text);
         i += length;
     }
-    host_disasm_free(d);
 }
