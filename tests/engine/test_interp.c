@@ -372,7 +372,7 @@ static void test_fence_i(void **state)
     assert_int_equal(g->h.x[1], 3);
 }
 
-/* More pages of code than the cache of decoded pages holds, twice, under two address spaces. */
+/* Code on all of memory, page after page, twice. (engine/code fills the cache of decoded pages.) */
 static void test_many_pages(void **state)
 {
     struct guest *g = *state;
