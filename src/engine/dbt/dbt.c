@@ -30,52 +30,13 @@
  */
 #include "engine/dbt/dbt.h"
 
-#include "base/bits.h"
-#include "engine/dbt/compile.h"
-#include "engine/dbt/helpers.h"
-#include "engine/dbt/region.h"
-#include "engine/dbt/window.h"
-#include "engine/interp/interp.h"
+#include "engine/dbt/dbt_impl.h"
 #include "engine/rv_mem.h"
-#include "engine/rv_sys.h"
-#include "host/fault.h"
 #include "host/x86_64/features.h"
-#include "isa/riscv64/decode.h"
 #include "isa/riscv64/fp.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-#define CACHED_PAGES 48u
-
-struct dbt {
-    struct back_target target;
-    const void *helpers[DBT_HELPERS];
-    struct regions regions;
-    struct jump_cache *jump; /* of the current view */
-    uint64_t seen_code_epoch;
-    /* Pages of what the jump caches hold, as far as there is room (rule 8). */
-    struct code_page *cached[CACHED_PAGES];
-    unsigned cached_count;  /* CACHED_PAGES + 1: there was none */
-    uint32_t cached_serial; /* of the jump caches' contents: code_page.cached_in */
-    struct rv_fault fault;  /* of a helper that asked to leave */
-
-    struct compile_queue *queue; /* NULL: compiled here, with the next two */
-    struct compiler *compiler;
-    struct compile_job job;
-    FILE *dump;
-    bool eager; /* everything is compiled at once, whether it has run or not */
-
-    struct windows *windows; /* NULL: none in this machine */
-    struct fault_scope scope;
-
-    struct engine_stats stats; /* of which the translator fills its own */
-};
-
-static struct dbt *dbt_of(const struct vcpu *v)
-{
-    return interp_hooks_data(v);
-}
 
 void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
 {
@@ -85,13 +46,6 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
 }
 
 /* ---- windows ---- */
-
-/* What a region has to be made for: the view, and how memory is reached. */
-static unsigned dbt_view(const struct rv_hart *h)
-{
-    bool window = h->view == RV_VIEW_U && h->contexts[h->context].window;
-    return h->view | (window ? REGION_WINDOW : 0);
-}
 
 /* A fault in translated code. */
 static uintptr_t dbt_fault(void *ctx, struct fault *fault)
@@ -149,7 +103,7 @@ static void dbt_put_jump(struct dbt *d, const struct region *r)
  * Rule 8: after fence.i, whether what the jump caches hold is good all the same. It is when no page
  * of it has changed, which is cheaper to see than to fill the caches again.
  */
-static void dbt_keep_jumps(struct vcpu *v)
+void dbt_keep_jumps(struct vcpu *v)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
@@ -172,8 +126,7 @@ static void dbt_settle(struct dbt *d, struct rv_hart *h)
     h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
 }
 
-/* Rule 5: memory is given back when the engine is entered next, which is soon. */
-static void dbt_start_over(struct vcpu *v)
+void dbt_start_over(struct vcpu *v)
 {
     dbt_of(v)->regions.full = true;
     atomic_store(&v->stop_at, 0);
@@ -190,155 +143,6 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
     if (!d->regions.full) /* else it is on the way */
         dbt_start_over(v);
     dbt_forget_jumps(d);
-}
-
-/* ---- compiling ---- */
-
-/* The decoded page at a virtual address, if its translation and its bytes are at hand. */
-static struct code_page *dbt_page(const struct rv_hart *h, uint64_t va)
-{
-    const struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(va)];
-    return e->tag == align_down(va, RV_PAGE) ? e->code : NULL;
-}
-
-static void job_page(const struct dbt *d, const struct code_page *page, uint64_t va,
-                     struct front_page *out)
-{
-    *out = (struct front_page){
-        .va = align_down(va, RV_PAGE),
-        .bytes = page->bytes,
-        .executed = d->eager ? NULL : page->run,
-    };
-}
-
-/* A front_input.more. */
-static bool job_more(void *ctx, uint64_t pc, bool middle, struct front_page *out)
-{
-    struct vcpu *v = ctx;
-    const struct code_page *page = dbt_page(v->arch, pc);
-    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
-    if (!page || !(middle || (page->run[slot / 64] >> slot % 64 & 1)))
-        return false;
-    job_page(dbt_of(v), page, pc, out);
-    return true;
-}
-
-static void job_fill(struct vcpu *v, struct compile_job *job, const struct code_page *page,
-                     uint64_t pc)
-{
-    const struct dbt *d = dbt_of(v);
-    const struct rv_hart *h = v->arch;
-    struct front_input in = {
-        .pages = 1,
-        .entry = (unsigned)(pc % RV_PAGE),
-        .exts = h->exts,
-        .view = h->view,
-        .more = job_more,
-        .more_ctx = v,
-    };
-    job_page(d, page, pc, &in.page[0]);
-    front_pages(&in);
-    job->pages = in.pages;
-    job->entry = (uint16_t)in.entry;
-    job->exts = in.exts;
-    job->view = (uint8_t)dbt_view(h);
-    job->all = d->eager;
-    job->dump = d->dump;
-    for (unsigned i = 0; i < in.pages; i++) {
-        struct compile_page *p = &job->page[i];
-        const struct code_page *c = i ? dbt_page(h, in.page[i].va) : page;
-        p->va = in.page[i].va;
-        p->gpa = c->gpa;
-        memcpy(p->bytes, c->bytes, sizeof p->bytes);
-        memcpy(p->executed, c->run, sizeof p->executed);
-    }
-}
-
-/* Where the job's region belongs. False: its pages are not what they were (rule 4). */
-static bool job_place(struct vcpu *v, const struct compile_job *job, struct region_place *place)
-{
-    *place = (struct region_place){
-        .pc = compile_pc(job), .view = job->view, .pages = (uint8_t)job->pages};
-    for (unsigned i = 0; i < job->pages; i++) {
-        struct code_page *page = interp_page(v, job->page[i].gpa);
-        if (!page || memcmp(page->bytes, job->page[i].bytes, sizeof page->bytes))
-            return false;
-        place->page[i] = (struct region_page){.page = page, .va = job->page[i].va};
-    }
-    return true;
-}
-
-/* Where the region is, behind what it is. */
-static void job_dump(const struct dbt *d, const struct compile_job *job, const struct region *r)
-{
-    unsigned long long pc = compile_pc(job);
-    if (!d->dump || !job->text)
-        return;
-    flockfile(d->dump); /* vCPUs share it */
-    fputs(job->text, d->dump);
-    if (r && r->code)
-        fprintf(d->dump, "region %llx at %p size %x\n\n", pc, region_code(&d->regions, r), r->size);
-    else
-        fprintf(d->dump, "region %llx given up\n\n", pc);
-    funlockfile(d->dump);
-}
-
-/* Installs what a job has made. NULL: there is no room, or the page has changed (rule 4). */
-static struct region *job_install(struct vcpu *v, const struct compile_job *job)
-{
-    struct dbt *d = dbt_of(v);
-    struct region_place place;
-    d->stats.compile_ns += job->ns;
-    if (d->regions.full || !job_place(v, job, &place) ||
-        region_find(&d->regions, place.pc, job->view, place.page[0].page))
-        return NULL;
-    struct region *r = region_add(&d->regions, &place, job->ok ? &job->code : NULL);
-    job_dump(d, job, r);
-    if (!r)
-        dbt_start_over(v);
-    if (!r || !job->ok) {
-        d->stats.given_up++;
-        return r;
-    }
-    r->uses_fp = job->info.uses_fp;
-    interp_install(place.page[0].page, job->entry / 2u);
-    d->stats.regions++;
-    d->stats.region_insns += job->info.insns;
-    return r;
-}
-
-/* Installs what the other thread has finished. */
-static void dbt_collect(struct vcpu *v)
-{
-    struct dbt *d = dbt_of(v);
-    struct compile_job *job;
-    if (!d->queue)
-        return;
-    while ((job = compile_finished(d->queue)) != NULL) {
-        job_install(v, job);
-        compile_taken(d->queue);
-    }
-}
-
-/* The region for pc in the hart's view, compiled now or, then it is NULL, soon. */
-static struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
-{
-    struct dbt *d = dbt_of(v);
-    const struct rv_hart *h = v->arch;
-    if (d->regions.full)
-        return NULL;
-    if (d->queue) {
-        struct compile_job *job;
-        if (!compile_pending(d->queue, pc, page->gpa, dbt_view(h)) &&
-            (job = compile_next(d->queue)) != NULL) {
-            job_fill(v, job, page, pc);
-            compile_submit(d->queue);
-        }
-        return NULL;
-    }
-    job_fill(v, &d->job, page, pc);
-    compiler_run(d->compiler, &d->job);
-    return job_install(v, &d->job);
 }
 
 static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
@@ -372,110 +176,6 @@ static bool region_fits(struct vcpu *v, const struct region *r)
             return false;
     /* A look at its pages may have found that they have changed. */
     return r->code && !dbt_of(v)->regions.full;
-}
-
-/* ---- what regions leave to the engine ---- */
-
-static bool dbt_interrupt(struct vcpu *v)
-{
-    struct rv_hart *h = v->arch;
-    int irq = v->debug.hold_interrupts ? -1 : rv_interrupt_pending(h);
-    if (irq >= 0)
-        rv_trap_interrupt(h, (unsigned)irq);
-    return irq >= 0;
-}
-
-static void dbt_trap(struct vcpu *v, enum rv_cause cause, uint64_t tval)
-{
-    const struct rv_fault fault = {cause, tval};
-    interp_trap(v, &fault);
-}
-
-/* System instructions; false, nothing done: the interpreter's, they leave the engine. */
-static bool dbt_system(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
-{
-    struct rv_hart *h = v->arch;
-    if (in->op == RV_OP_WFI)
-        return false;
-    switch (rv_sys_exec(v, in->op, h->x[in->rs1], in->rs1, in->rs2)) {
-    case RV_SYS_NEXT:
-        h->pc += in->len;
-        h->icount++;
-        return true;
-    case RV_SYS_JUMP:
-        h->icount++;
-        return true;
-    case RV_SYS_ILLEGAL:
-        dbt_trap(v, RV_CAUSE_ILLEGAL, bits);
-        return true;
-    case RV_SYS_ECALL:
-        dbt_trap(v, RV_CAUSE_ECALL_U + h->priv, 0);
-        return true;
-    case RV_SYS_EBREAK:
-        dbt_trap(v, RV_CAUSE_BREAKPOINT, h->pc);
-        return true;
-    default: /* a call: has done nothing yet */
-        return false;
-    }
-}
-
-static void dbt_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
-{
-    struct rv_hart *h = v->arch;
-    unsigned effects;
-    if (!rv_sys_csr(h, in->op, (unsigned)in->imm, in->rd, in->rs1, &effects)) {
-        dbt_trap(v, RV_CAUSE_ILLEGAL, bits);
-        return;
-    }
-    h->pc += in->len;
-    h->icount++;
-}
-
-static void dbt_fence_here(struct vcpu *v)
-{
-    struct dbt *d = dbt_of(v);
-    struct rv_hart *h = v->arch;
-    bool good = d->seen_code_epoch == h->code_epoch;
-    rv_fence_i(h);
-    if (good)
-        dbt_keep_jumps(v);
-}
-
-static void dbt_fence(struct vcpu *v, const struct rv_insn *in)
-{
-    struct rv_hart *h = v->arch;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    if (in->op == RV_OP_FENCE_I)
-        dbt_fence_here(v);
-    h->pc += in->len;
-    h->icount++;
-}
-
-/* Executes the instruction at h->pc if it is one of those above. */
-static bool dbt_execute(struct vcpu *v)
-{
-    struct rv_hart *h = v->arch;
-    const struct code_page *page = dbt_page(h, h->pc);
-    unsigned offset = (unsigned)(h->pc % RV_PAGE);
-    struct rv_insn in;
-    if (!page || (page->bytes[offset] & 3) != 3 || offset + 4 > RV_PAGE)
-        return false;
-    uint32_t bits = le32_get(page->bytes + offset);
-    bool other = (bits & 0x7f) != 0x73 && (bits & 0x7f) != 0x0f;
-    if (other || !rv_decode(bits, h->exts, &in))
-        return false;
-    switch (rv_op_info(in.op)->kind) {
-    case RV_KIND_CSR:
-        dbt_csr(v, &in, bits);
-        return true;
-    case RV_KIND_SYSTEM:
-        return dbt_system(v, &in, bits);
-    case RV_KIND_FENCE:
-        dbt_fence(v, &in);
-        return true;
-    default:
-        return false;
-    }
 }
 
 /* ---- from region to region ---- */

@@ -1,0 +1,76 @@
+/*
+ * The translator's engine from the inside: shared by dbt.c, whose head has the rules, jobs.c and
+ * execute.c, and by nothing else. All of it belongs to the vCPU's thread.
+ */
+#pragma once
+
+#include "base/bits.h"
+#include "engine/dbt/compile.h"
+#include "engine/dbt/helpers.h"
+#include "engine/dbt/region.h"
+#include "engine/dbt/window.h"
+#include "engine/interp/interp.h"
+#include "host/fault.h"
+
+#define CACHED_PAGES 48u
+
+struct dbt {
+    struct back_target target;
+    const void *helpers[DBT_HELPERS];
+    struct regions regions;
+    struct jump_cache *jump; /* of the current view */
+    uint64_t seen_code_epoch;
+    /* Pages of what the jump caches hold, as far as there is room (rule 8). */
+    struct code_page *cached[CACHED_PAGES];
+    unsigned cached_count;  /* CACHED_PAGES + 1: there was none */
+    uint32_t cached_serial; /* of the jump caches' contents: code_page.cached_in */
+    struct rv_fault fault;  /* of a helper that asked to leave */
+
+    struct compile_queue *queue; /* NULL: compiled here, with the next two */
+    struct compiler *compiler;
+    struct compile_job job;
+    FILE *dump;
+    bool eager; /* everything is compiled at once, whether it has run or not */
+
+    struct windows *windows; /* NULL: none in this machine */
+    struct fault_scope scope;
+
+    struct engine_stats stats; /* of which the translator fills its own */
+};
+
+static inline struct dbt *dbt_of(const struct vcpu *v)
+{
+    return interp_hooks_data(v);
+}
+
+/* What a region has to be made for: the view, and how memory is reached. */
+static inline unsigned dbt_view(const struct rv_hart *h)
+{
+    bool window = h->view == RV_VIEW_U && h->contexts[h->context].window;
+    return h->view | (window ? REGION_WINDOW : 0);
+}
+
+/* The decoded page at a virtual address, if its translation and its bytes are at hand. */
+static inline struct code_page *dbt_page(const struct rv_hart *h, uint64_t va)
+{
+    const struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(va)];
+    return e->tag == align_down(va, RV_PAGE) ? e->code : NULL;
+}
+
+/* dbt.c: rule 5: memory is given back when the engine is entered next, which is soon. */
+void dbt_start_over(struct vcpu *v);
+/* dbt.c: rule 8, after fence.i: keeps the jump caches if nothing in them has changed. */
+void dbt_keep_jumps(struct vcpu *v);
+
+/* jobs.c: the region for pc in the hart's view, compiled now or, then it is NULL, soon. */
+struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc);
+/* Installs what the other thread has finished. */
+void dbt_collect(struct vcpu *v);
+
+/* execute.c: takes the interrupt that is pending and enabled, if there is one. */
+bool dbt_interrupt(struct vcpu *v);
+/*
+ * Executes the instruction at h->pc if it is a CSR's, a fence or a system instruction that does not
+ * leave the engine.
+ */
+bool dbt_execute(struct vcpu *v);

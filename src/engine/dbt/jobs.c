@@ -1,0 +1,144 @@
+/*
+ * What is compiled, and how it is installed. A job is filled on the vCPU's thread with copies of
+ * the pages that its region wants; what was made of them is installed there too, if the pages are
+ * still the same (rule 4 of dbt.c).
+ */
+#include "engine/dbt/dbt_impl.h"
+
+static void job_page(const struct dbt *d, const struct code_page *page, uint64_t va,
+                     struct front_page *out)
+{
+    *out = (struct front_page){
+        .va = align_down(va, RV_PAGE),
+        .bytes = page->bytes,
+        .executed = d->eager ? NULL : page->run,
+    };
+}
+
+/* A front_input.more. */
+static bool job_more(void *ctx, uint64_t pc, bool middle, struct front_page *out)
+{
+    struct vcpu *v = ctx;
+    const struct code_page *page = dbt_page(v->arch, pc);
+    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
+    if (!page || !(middle || (page->run[slot / 64] >> slot % 64 & 1)))
+        return false;
+    job_page(dbt_of(v), page, pc, out);
+    return true;
+}
+
+static void job_fill(struct vcpu *v, struct compile_job *job, const struct code_page *page,
+                     uint64_t pc)
+{
+    const struct dbt *d = dbt_of(v);
+    const struct rv_hart *h = v->arch;
+    struct front_input in = {
+        .pages = 1,
+        .entry = (unsigned)(pc % RV_PAGE),
+        .exts = h->exts,
+        .view = h->view,
+        .more = job_more,
+        .more_ctx = v,
+    };
+    job_page(d, page, pc, &in.page[0]);
+    front_pages(&in);
+    job->pages = in.pages;
+    job->entry = (uint16_t)in.entry;
+    job->exts = in.exts;
+    job->view = (uint8_t)dbt_view(h);
+    job->all = d->eager;
+    job->dump = d->dump;
+    for (unsigned i = 0; i < in.pages; i++) {
+        struct compile_page *p = &job->page[i];
+        const struct code_page *c = i ? dbt_page(h, in.page[i].va) : page;
+        p->va = in.page[i].va;
+        p->gpa = c->gpa;
+        memcpy(p->bytes, c->bytes, sizeof p->bytes);
+        memcpy(p->executed, c->run, sizeof p->executed);
+    }
+}
+
+/* Where the job's region belongs. False: its pages are not what they were (rule 4). */
+static bool job_place(struct vcpu *v, const struct compile_job *job, struct region_place *place)
+{
+    *place = (struct region_place){
+        .pc = compile_pc(job), .view = job->view, .pages = (uint8_t)job->pages};
+    for (unsigned i = 0; i < job->pages; i++) {
+        struct code_page *page = interp_page(v, job->page[i].gpa);
+        if (!page || memcmp(page->bytes, job->page[i].bytes, sizeof page->bytes))
+            return false;
+        place->page[i] = (struct region_page){.page = page, .va = job->page[i].va};
+    }
+    return true;
+}
+
+/* Where the region is, behind what it is. */
+static void job_dump(const struct dbt *d, const struct compile_job *job, const struct region *r)
+{
+    unsigned long long pc = compile_pc(job);
+    if (!d->dump || !job->text)
+        return;
+    flockfile(d->dump); /* vCPUs share it */
+    fputs(job->text, d->dump);
+    if (r && r->code)
+        fprintf(d->dump, "region %llx at %p size %x\n\n", pc, region_code(&d->regions, r), r->size);
+    else
+        fprintf(d->dump, "region %llx given up\n\n", pc);
+    funlockfile(d->dump);
+}
+
+/* Installs what a job has made. NULL: there is no room, or the page has changed (rule 4). */
+static struct region *job_install(struct vcpu *v, const struct compile_job *job)
+{
+    struct dbt *d = dbt_of(v);
+    struct region_place place;
+    d->stats.compile_ns += job->ns;
+    if (d->regions.full || !job_place(v, job, &place) ||
+        region_find(&d->regions, place.pc, job->view, place.page[0].page))
+        return NULL;
+    struct region *r = region_add(&d->regions, &place, job->ok ? &job->code : NULL);
+    job_dump(d, job, r);
+    if (!r)
+        dbt_start_over(v);
+    if (!r || !job->ok) {
+        d->stats.given_up++;
+        return r;
+    }
+    r->uses_fp = job->info.uses_fp;
+    interp_install(place.page[0].page, job->entry / 2u);
+    d->stats.regions++;
+    d->stats.region_insns += job->info.insns;
+    return r;
+}
+
+void dbt_collect(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    struct compile_job *job;
+    if (!d->queue)
+        return;
+    while ((job = compile_finished(d->queue)) != NULL) {
+        job_install(v, job);
+        compile_taken(d->queue);
+    }
+}
+
+struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    const struct rv_hart *h = v->arch;
+    if (d->regions.full)
+        return NULL;
+    if (d->queue) {
+        struct compile_job *job;
+        if (!compile_pending(d->queue, pc, page->gpa, dbt_view(h)) &&
+            (job = compile_next(d->queue)) != NULL) {
+            job_fill(v, job, page, pc);
+            compile_submit(d->queue);
+        }
+        return NULL;
+    }
+    job_fill(v, &d->job, page, pc);
+    compiler_run(d->compiler, &d->job);
+    return job_install(v, &d->job);
+}
