@@ -1,0 +1,74 @@
+/*
+ * The program's address space: [MM_LOW, MM_HIGH) of this process, of which guise keeps out. All
+ * mappings of guise itself (its code, heap, stacks, translations) are above MM_HIGH, where the host's
+ * kernel puts them on its own.
+ *
+ * The kernel has no executable pages for the program; what the program may execute is noted here.
+ * mm's list of ranges is the truth about what is free and what is executable; the kernel's about all
+ * else.
+ *
+ * Executable pages are readable, as on most processors.
+ *
+ * Threads: any; a lock inside. What changes a page that is or becomes executable stops the other
+ * threads until their translations are gone (process_code_changed) before it returns.
+ */
+#pragma once
+
+#include "base/error.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#define MM_PAGE UINT64_C(4096)
+#define MM_LOW UINT64_C(0x10000)
+#define MM_HIGH (UINT64_C(1) << 45)
+/*
+ * Where mappings go that name no place: below this first, downwards, as on a board with Sv39, whose
+ * programs have 38 bits; what does not fit there goes above.
+ */
+#define MM_TOP ((UINT64_C(1) << 38) - MM_PAGE)
+
+struct mm_range {
+    uint64_t start, end;
+    uint8_t prot; /* the program's PROT_... */
+};
+
+struct process;
+
+struct mm {
+    struct process *process;
+    pthread_mutex_t lock;
+    struct mm_range *range; /* sorted, disjoint */
+    unsigned count, cap;
+    uint64_t brk_start, brk, brk_mapped; /* the heap */
+    uint64_t stack_start, stack_end;     /* of the first thread */
+};
+
+int mm_init(struct mm *mm, struct process *process, struct error *err);
+void mm_fini(struct mm *mm); /* does not unmap */
+
+/*
+ * The system calls of the same names: results and errors are theirs (a negative errno). Places
+ * outside [MM_LOW, MM_HIGH) are never touched: what would reach there fails as the kernel fails
+ * beyond the end of user space.
+ */
+int64_t mm_mmap(struct mm *mm, uint64_t addr, uint64_t len, int prot, int flags, int fd,
+                uint64_t offset);
+int64_t mm_munmap(struct mm *mm, uint64_t addr, uint64_t len);
+int64_t mm_mprotect(struct mm *mm, uint64_t addr, uint64_t len, int prot);
+int64_t mm_mremap(struct mm *mm, uint64_t addr, uint64_t old_len, uint64_t new_len, int flags,
+                  uint64_t new_addr);
+int64_t mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
+int64_t mm_brk(struct mm *mm, uint64_t addr); /* the new break, or the old one when it must stay */
+int64_t mm_shmat(struct mm *mm, int id, uint64_t addr, int flags);
+int64_t mm_shmdt(struct mm *mm, uint64_t addr);
+
+/* May the program execute at va? The page is then there and readable. */
+bool mm_executable(struct mm *mm, uint64_t va);
+/* Is all of it mapped, whatever for? */
+bool mm_mapped(struct mm *mm, uint64_t addr, uint64_t len);
+
+/* /proc/self/maps as the program sees it. */
+void mm_print_maps(struct mm *mm, FILE *out);

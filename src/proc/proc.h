@@ -1,0 +1,30 @@
+/*
+ * The process VM: one riscv64 Linux program in this process.
+ *
+ * The program's memory is this process's memory, at the same addresses; its threads are this
+ * process's threads, its files this process's files. Each system call is served by this host's
+ * kernel, after what differs between the two has been converted (syscalls.def).
+ */
+#pragma once
+
+#include "base/error.h"
+#include "core/engine.h"
+
+struct proc_config {
+    const struct engine_ops *engine;
+    const char *program; /* path; looked up below `sysroot` first if it is absolute */
+    char **argv;         /* of the program, argv[0] included */
+    char **envp;
+    const char *sysroot;      /* directory with the program's interpreter and libraries; NULL */
+    const char *const *self;  /* arguments of guise before the program, for programs that it starts:
+                                 "exec", options; NULL ends them */
+    uint64_t code_cache;      /* as vcpu.code_cache */
+    bool strace;              /* system calls are told on stderr */
+    bool stats;               /* the engine's counters on stderr at the end */
+};
+
+/*
+ * Runs the program. Comes back only if it could not be started: -errno as the kernel's exec would
+ * give, with a sentence that names the file.
+ */
+int proc_run(const struct proc_config *config, struct error *err);
