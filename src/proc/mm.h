@@ -1,11 +1,11 @@
 /*
  * The program's address space: [MM_LOW, MM_HIGH) of this process, of which guise keeps out. All
- * mappings of guise itself (its code, heap, stacks, translations) are above MM_HIGH, where the host's
- * kernel puts them on its own.
+ * mappings of guise itself (its code, heap, stacks, translations) are above MM_HIGH, where the
+ * host's kernel puts them on its own.
  *
  * The kernel has no executable pages for the program; what the program may execute is noted here.
- * mm's list of ranges is the truth about what is free and what is executable; the kernel's about all
- * else.
+ * mm's list of ranges is the truth about what is free and what is executable; the kernel's about
+ * all else.
  *
  * Executable pages are readable, as on most processors.
  *
