@@ -63,7 +63,9 @@ static void fault_handle(int signal, siginfo_t *info, void *context)
     /* si_code <= 0: sent by somebody; where the thread is has nothing to do with it. */
     if (info->si_code > 0) {
         fault_describe(&fault, signal, info, context);
-        uintptr_t pc = fault_ask(&fault);
+        uintptr_t pc = guarded_landing(fault.pc);
+        if (!pc)
+            pc = fault_ask(&fault);
         if (pc) {
             fault_set_pc(&fault, pc);
             errno = saved;

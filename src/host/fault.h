@@ -6,7 +6,8 @@
  * contains the pc runs in the signal handler, on the faulting thread, and returns the host address
  * to go on at, with the registers as they were or as it changed them. Every other fault, and one
  * that the callback declines, goes to whatever handler was there before; with none, the process
- * dies as if this handler did not exist.
+ * dies as if this handler did not exist. The functions of host/guarded.h need no scope: they are
+ * known by where they are.
  *
  * Process-wide state: the kernel keeps one disposition per signal for a whole process, and a memory
  * access that the host's MMU refuses can be reported in no other way (userfaultfd serves missing

@@ -3,23 +3,18 @@
  * unmap at any time. Each function returns false where the host refuses the access, instead of
  * SIGSEGV or SIGBUS.
  *
- * They work in a thread between guarded_enter and guarded_leave, which push a fault scope; fault_init
- * must be in force (host/fault.h).
+ * They work in every thread and in signal handlers while fault_init is in force (host/fault.h), if
+ * SIGSEGV and SIGBUS are not blocked. Where there is no fault.h (guarded_any.c) they ask the
+ * kernel.
  *
  * A copy that fails half-way has copied some of it. Loads, stores and exchanges of 1, 2, 4 or 8
  * bytes are atomic when they are aligned.
  */
 #pragma once
 
-#include "host/fault.h"
-
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-/* scope: the caller's, until guarded_leave. */
-void guarded_enter(struct fault_scope *scope);
-void guarded_leave(struct fault_scope *scope);
 
 bool guarded_copy(void *to, const void *from, size_t size);
 bool guarded_clear(void *to, size_t size);

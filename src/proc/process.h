@@ -5,8 +5,8 @@
  * goes to syscall.c, an exception becomes a signal (signal.c); before the engine runs again,
  * requests and signals are seen to.
  *
- * vfork's child (CLONE_VM without CLONE_THREAD) shares struct process and all memory with its parent,
- * which waits; it has a struct thread and signal actions of its own.
+ * vfork's child (CLONE_VM without CLONE_THREAD) shares struct process and all memory with its
+ * parent, which waits; it has a struct thread and signal actions of its own.
  */
 #pragma once
 
@@ -27,7 +27,6 @@ struct thread {
     pid_t tid;
     uint64_t clear_child_tid; /* guest address: cleared and woken when the thread ends; 0: none */
     struct thread_signals signals;
-    struct fault_scope guarded;
     void *alt_stack; /* host's, for the handlers of host signals */
 };
 

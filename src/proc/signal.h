@@ -41,7 +41,7 @@ struct signal_actions {
 
 struct thread_signals {
     struct signal_actions *actions;
-    uint64_t mask; /* blocked, as the guest sees it; bit 0 is signal 1 */
+    uint64_t mask;              /* blocked, as the guest sees it; bit 0 is signal 1 */
     uint64_t stack, stack_size; /* sigaltstack */
     int stack_flags;
     /* Written by the handler of the host's signal: */
@@ -62,8 +62,7 @@ void signal_sigreturn(struct thread *t);
 
 /* The calls of the same names; addresses are the guest's. */
 int64_t signal_rt_sigaction(struct thread *t, int sig, uint64_t act, uint64_t old, uint64_t size);
-int64_t signal_rt_sigprocmask(struct thread *t, int how, uint64_t set, uint64_t old,
-                              uint64_t size);
+int64_t signal_rt_sigprocmask(struct thread *t, int how, uint64_t set, uint64_t old, uint64_t size);
 int64_t signal_rt_sigsuspend(struct thread *t, uint64_t set, uint64_t size);
 int64_t signal_sigaltstack(struct thread *t, uint64_t stack, uint64_t old);
 /*
