@@ -40,7 +40,8 @@ SECONDS = 60
 FLAGS = ["-O2", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-fno-strict-aliasing",
          "-ffp-contract=off", "-frounding-math", "-pthread",
          # Some calls are wrong on purpose.
-         "-Wno-stringop-overflow", "-Wno-stringop-overread", "-Wno-nonnull", "-Wno-array-bounds"]
+         "-Wno-stringop-overflow", "-Wno-stringop-overread", "-Wno-nonnull", "-Wno-array-bounds",
+         "-Wno-clobbered"]
 KINDS = {"native": ("gcc", []), "static": ("riscv64-linux-gnu-gcc", ["-static"]),
          "dynamic": ("riscv64-linux-gnu-gcc", [])}
 
@@ -170,7 +171,7 @@ def arguments():
     parser.add_argument("--runner", default=os.environ.get("GUISE_TEST_RUNNER"))
     parser.add_argument("--list", action="store_true")
     parser.add_argument("names", nargs="*")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def prefix_of(options):
