@@ -47,6 +47,12 @@ struct thread_signals {
     /* Written by the handler of the host's signal: */
     volatile int pending; /* a signal has come: read by thread_host_call */
     siginfo_t info;
+    /*
+     * Written by syscall_serve: the call at pc, an ecall, was interrupted before it did anything,
+     * and a0 is still its argument. signals_deliver makes it -EINTR (a0 = -EINTR, pc += 4) unless
+     * the handler has SA_RESTART, and clears this.
+     */
+    bool interrupted;
 };
 
 int signals_init(struct process *p, struct thread *first, struct error *err);
