@@ -15,6 +15,8 @@
 #include "isa/riscv64/hart.h"
 #include "proc/mm.h"
 #include "proc/proc.h"
+#include "proc/rlimits.h"
+#include "proc/seccomp.h"
 #include "proc/signal.h"
 
 #include <sys/types.h>
@@ -27,7 +29,8 @@ struct thread {
     pid_t tid;
     uint64_t clear_child_tid; /* guest address: cleared and woken when the thread ends; 0: none */
     struct thread_signals signals;
-    void *alt_stack; /* host's, for the handlers of host signals */
+    struct seccomp seccomp; /* inherited: seccomp_inherit */
+    void *alt_stack;        /* host's, for the handlers of host signals */
 };
 
 struct process {
@@ -40,7 +43,11 @@ struct process {
     int exe_fd;  /* O_PATH */
     int self_fd; /* guise itself, O_PATH: also where /proc is not mounted */
     uint64_t auxv, auxv_size;
+    struct guest_limits limits; /* process->lock */
 };
+
+/* Of the time CSR, in Hz: as on the board `virt`. */
+#define PROCESS_TIME_FREQUENCY UINT64_C(10000000)
 
 /* Registers of the calling convention. */
 enum { REG_RA = 1, REG_SP = 2, REG_TP = 4, REG_A0 = 10, REG_A1, REG_A2, REG_A7 = 17 };

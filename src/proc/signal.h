@@ -41,12 +41,18 @@ struct signal_actions {
 
 struct thread_signals {
     struct signal_actions *actions;
-    uint64_t mask; /* blocked, as the guest sees it; bit 0 is signal 1 */
+    uint64_t mask;              /* blocked, as the guest sees it; bit 0 is signal 1 */
     uint64_t stack, stack_size; /* sigaltstack */
     int stack_flags;
     /* Written by the handler of the host's signal: */
     volatile int pending; /* a signal has come: read by thread_host_call */
     siginfo_t info;
+    /*
+     * Written by syscall_serve: the call at pc, an ecall, was interrupted before it did anything,
+     * and a0 is still its argument. signals_deliver makes it -EINTR (a0 = -EINTR, pc += 4) unless
+     * the handler has SA_RESTART, and clears this.
+     */
+    bool interrupted;
 };
 
 int signals_init(struct process *p, struct thread *first, struct error *err);
@@ -62,8 +68,7 @@ void signal_sigreturn(struct thread *t);
 
 /* The calls of the same names; addresses are the guest's. */
 int64_t signal_rt_sigaction(struct thread *t, int sig, uint64_t act, uint64_t old, uint64_t size);
-int64_t signal_rt_sigprocmask(struct thread *t, int how, uint64_t set, uint64_t old,
-                              uint64_t size);
+int64_t signal_rt_sigprocmask(struct thread *t, int how, uint64_t set, uint64_t old, uint64_t size);
 int64_t signal_rt_sigsuspend(struct thread *t, uint64_t set, uint64_t size);
 int64_t signal_sigaltstack(struct thread *t, uint64_t stack, uint64_t old);
 /*
