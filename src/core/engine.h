@@ -45,6 +45,17 @@ struct engine_ops {
     void (*flush_tlb)(struct vcpu *v);
     void (*fence_i)(struct vcpu *v);
 
+    /*
+     * Of processes, whose vCPUs share translations. Code in [start, end) may have changed or be
+     * executable no more; all room for code is given back if there is none left. No vCPU runs.
+     */
+    void (*code_changed)(struct vcpu *v, uint64_t start, uint64_t end);
+    /* Whether that would find anything to do: any time. */
+    bool (*has_code)(struct vcpu *v, uint64_t start, uint64_t end);
+    /* Round fork, on the thread that forks: afterwards the child has this vCPU only. */
+    void (*fork_begin)(struct vcpu *v);
+    void (*fork_end)(struct vcpu *v, bool child);
+
     /* v->arch and v->mem were loaded from saved state: checks and rebuilds what refers to both. */
     int (*loaded)(struct vcpu *v, struct error *err);
 

@@ -22,7 +22,10 @@ enum vcpu_exit {
     VCPU_EXIT_LIMIT, /* ran the number of instructions asked for */
     VCPU_EXIT_KICK,  /* requests or an interrupt line want the owner's attention */
     VCPU_EXIT_WAIT,  /* the guest waits for an interrupt */
-    VCPU_EXIT_CALL,  /* hypercall: the registers hold it, the pc is past the instruction */
+    VCPU_EXIT_CALL,  /* hypercall, or a process's system call: the registers hold it, the pc is past
+                        the instruction */
+    VCPU_EXIT_TRAP,  /* an exception of a process: hart's scause and stval say which, pc is the
+                        instruction's own */
     VCPU_EXIT_DEBUG, /* breakpoint, watchpoint or single step; see vcpu.debug */
 };
 
@@ -34,6 +37,7 @@ enum {
     VCPU_REQ_WAKE = 1u << 3,      /* hart state management started or woke it */
     VCPU_REQ_IPI = 1u << 4,       /* inter-processor interrupt from firmware */
     VCPU_REQ_TIME = 1u << 5,      /* guest time was moved: its deadlines are other ones */
+    VCPU_REQ_RENEW = 1u << 6,     /* of a process: there is no room left for code */
 };
 
 enum { VCPU_WATCH_READ = 1, VCPU_WATCH_WRITE = 2 };
@@ -70,6 +74,7 @@ struct vcpu {
     void *arch; /* architectural state, for riscv64 a struct rv_hart */
     const struct engine_ops *engine;
     void *engine_data;   /* the engine's own */
+    struct vcpu *shares; /* of a process: attached before, whose translations this one uses, too */
     uint64_t code_cache; /* bytes for translated code, set before the engine is attached; 0: its
                             choice */
     struct vcpu_debug debug;

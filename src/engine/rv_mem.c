@@ -1,6 +1,7 @@
 #include "engine/rv_mem.h"
 
 #include "base/bits.h"
+#include "engine/rv_direct.h"
 
 #include <errno.h>
 
@@ -206,6 +207,8 @@ bool rv_mem_load(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value,
                  struct rv_fault *fault)
 {
     bool ok;
+    if (hart_of(v)->process)
+        return rv_direct_load(va, size, value, fault);
     if (!crosses_page(va, size)) {
         const void *host = page_host(hart_of(v), va, RV_READ);
         if (host) {
@@ -226,6 +229,8 @@ bool rv_mem_store(struct vcpu *v, uint64_t va, unsigned size, uint64_t value,
                   struct rv_fault *fault)
 {
     bool ok;
+    if (hart_of(v)->process)
+        return rv_direct_store(va, size, value, fault);
     if (!crosses_page(va, size)) {
         void *host = page_host(hart_of(v), va, RV_WRITE);
         if (host) {
@@ -251,6 +256,8 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
         fail(fault, read ? RV_CAUSE_LOAD_MISALIGNED : RV_CAUSE_STORE_MISALIGNED, va);
         return NULL;
     }
+    if (hart_of(v)->process)
+        return rv_direct_atomic(va, size, access, fault);
     void *p = page_host(hart_of(v), va, access);
     if (p)
         return p;
@@ -315,7 +322,10 @@ bool rv_mem_sc(struct vcpu *v, uint64_t va, unsigned size, uint64_t value, bool 
 static bool cbo_manage(struct vcpu *v, uint64_t va, struct rv_fault *fault)
 {
     struct rv_translation t;
-    if (translate(v, va, 1, RV_READ, &t, fault) || translate(v, va, 1, RV_WRITE, &t, fault))
+    uint64_t value;
+    if (hart_of(v)->process
+            ? rv_direct_load(va, 1, &value, fault)
+            : translate(v, va, 1, RV_READ, &t, fault) || translate(v, va, 1, RV_WRITE, &t, fault))
         return true;
     if (fault->cause == RV_CAUSE_LOAD_PAGE)
         fault->cause = RV_CAUSE_STORE_PAGE;
@@ -329,6 +339,8 @@ bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *
     if (kind != RV_CBO_ZERO)
         return cbo_manage(v, va, fault);
     uint64_t block = align_down(va, RV_CBO_BLOCK);
+    if (hart_of(v)->process)
+        return rv_direct_zero(block, RV_CBO_BLOCK, fault);
     void *p = page_host(hart_of(v), block, RV_WRITE);
     if (p) {
         memset(p, 0, RV_CBO_BLOCK);
@@ -350,6 +362,23 @@ bool rv_mem_cbo(struct vcpu *v, uint64_t va, enum rv_cbo kind, struct rv_fault *
 
 /* ---- fetch ---- */
 
+const uint8_t *rv_mem_page(struct vcpu *v, gpa_t page)
+{
+    return hart_of(v)->process ? rv_direct_page(page) : addrspace_readable(v->mem, page, RV_PAGE);
+}
+
+/* A process's page: virtual and physical addresses are the same. */
+static const uint8_t *fetch_direct(struct vcpu *v, uint64_t va, gpa_t *gpa_page,
+                                   struct rv_fault *fault)
+{
+    const uint8_t *bytes = rv_direct_fetch(v, va, fault);
+    if (!bytes)
+        return NULL;
+    *gpa_page = align_down(va, RV_PAGE);
+    rv_fetch_enter(hart_of(v)->fetch, *gpa_page, *gpa_page | RV_TLB_SHIFT(12));
+    return bytes;
+}
+
 /* The page if the fetch TLB has it. */
 static const uint8_t *fetch_from_tlb(struct vcpu *v, uint64_t va, gpa_t *gpa_page)
 {
@@ -358,7 +387,7 @@ static const uint8_t *fetch_from_tlb(struct vcpu *v, uint64_t va, gpa_t *gpa_pag
     if (t->page[i] != align_down(va, RV_PAGE))
         return NULL;
     *gpa_page = align_down(t->gpa[i], RV_PAGE);
-    return addrspace_readable(v->mem, *gpa_page, RV_PAGE);
+    return rv_mem_page(v, *gpa_page);
 }
 
 /* The page of a translation, which the fetch TLB gets. */
@@ -379,6 +408,8 @@ const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct
     const uint8_t *bytes = fetch_from_tlb(v, va, gpa_page);
     if (bytes)
         return bytes;
+    if (h->process)
+        return fetch_direct(v, va, gpa_page, fault);
     fault->tval = va;
     if (!rv_translate(h, h->fetch_view, va, 2, RV_EXEC, &t, &fault->cause))
         return NULL;
@@ -395,6 +426,9 @@ const uint8_t *rv_mem_fetch_known(struct vcpu *v, uint64_t va, gpa_t *gpa_page)
     const uint8_t *bytes = fetch_from_tlb(v, va, gpa_page);
     if (bytes)
         return bytes;
+    struct rv_fault fault;
+    if (h->process)
+        return fetch_direct(v, va, gpa_page, &fault);
     if (!rv_translate_quiet(h, (enum rv_view)h->fetch_view, va, &t) || !(t.perms & RV_EXEC))
         return NULL;
     return fetch_translated(v, va, &t, gpa_page);

@@ -59,5 +59,8 @@ const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct
  */
 const uint8_t *rv_mem_fetch_known(struct vcpu *v, uint64_t va, gpa_t *gpa_page);
 
+/* The bytes of a page that was fetched from; NULL: they are not there any more. */
+const uint8_t *rv_mem_page(struct vcpu *v, gpa_t page);
+
 /* Rebuilds what a TLB loaded from saved state lacks (host addresses). */
 int rv_mem_relink(struct vcpu *v, struct error *err);

@@ -10,6 +10,8 @@
 static enum rv_sys_result sys_ecall(struct vcpu *v, struct rv_hart *h)
 {
     (void)v;
+    if (h->process)
+        return RV_SYS_CALL;
     return h->priv == RV_PRIV_S && h->sbi && !(h->medeleg >> RV_CAUSE_ECALL_S & 1) ? RV_SYS_CALL
                                                                                    : RV_SYS_ECALL;
 }

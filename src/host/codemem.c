@@ -39,22 +39,18 @@ static int codemem_file(size_t size, int *fd, struct error *err)
     return 0;
 }
 
-/* Maps both views of fd, at new addresses or in place of those that m has. */
-static int codemem_map(struct codemem *m, int fd, bool replace, struct error *err)
+/* Maps both views of fd. */
+static int codemem_map(struct codemem *m, int fd, struct error *err)
 {
-    int flags = MAP_SHARED | MAP_NORESERVE | (replace ? MAP_FIXED : 0);
-    void *at = replace ? m->rw : NULL;
-    void *rw = mmap(at, m->size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    int flags = MAP_SHARED | MAP_NORESERVE;
+    void *rw = mmap(NULL, m->size, PROT_READ | PROT_WRITE, flags, fd, 0);
     if (rw == MAP_FAILED)
         return error_set(err, errno, "mapping %zu bytes for generated code: %s", m->size,
                          strerror(errno));
-    /* Not through a const-qualified pointer: mmap takes a plain one. */
-    at = replace ? (void *)(uintptr_t)m->rx : NULL;
-    void *rx = mmap(at, m->size, PROT_READ | PROT_EXEC, flags, fd, 0);
+    void *rx = mmap(NULL, m->size, PROT_READ | PROT_EXEC, flags, fd, 0);
     if (rx == MAP_FAILED) {
         int code = errno;
-        if (!replace)
-            munmap(rw, m->size);
+        munmap(rw, m->size);
         return error_set(err, code, "mapping %zu bytes of generated code executable: %s", m->size,
                          strerror(code));
     }
@@ -63,14 +59,42 @@ static int codemem_map(struct codemem *m, int fd, bool replace, struct error *er
     return 0;
 }
 
+static bool codemem_is_private(const struct codemem *m)
+{
+    return m->rw == m->rx;
+}
+
 static size_t codemem_words(const struct codemem *m)
 {
     return (m->size / CODEMEM_GRANULE + 63) / 64;
 }
 
-int codemem_init(struct codemem *m, size_t size, struct error *err)
+static int codemem_map_shared(struct codemem *m, struct error *err)
 {
-    int fd, rc;
+    int fd = -1, rc = codemem_file(m->size, &fd, err);
+    if (rc == 0) {
+        rc = codemem_map(m, fd, err);
+        close(fd);
+    }
+    return rc;
+}
+
+static int codemem_map_private(struct codemem *m, struct error *err)
+{
+    void *p = mmap(NULL, m->size, PROT_READ | PROT_WRITE | PROT_EXEC,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return error_set(err, errno, "mapping %zu bytes for generated code: %s", m->size,
+                         strerror(errno));
+    m->rw = p;
+    m->rx = p;
+    return 0;
+}
+
+static int codemem_make(struct codemem *m, size_t size,
+                        int (*map)(struct codemem *m, struct error *err), struct error *err)
+{
+    int rc;
     *m = (struct codemem){0};
     if (size == 0 || size > CODEMEM_MAX)
         return error_set(err, EINVAL,
@@ -80,11 +104,7 @@ int codemem_init(struct codemem *m, size_t size, struct error *err)
     m->taken = calloc(codemem_words(m), sizeof *m->taken);
     if (!m->taken)
         return error_set(err, ENOMEM, "no memory for the map of the code cache");
-    rc = codemem_file(m->size, &fd, err);
-    if (rc == 0) {
-        rc = codemem_map(m, fd, false, err);
-        close(fd);
-    }
+    rc = map(m, err);
     if (rc < 0) {
         free(m->taken);
         *m = (struct codemem){0};
@@ -92,12 +112,23 @@ int codemem_init(struct codemem *m, size_t size, struct error *err)
     return rc;
 }
 
+int codemem_init(struct codemem *m, size_t size, struct error *err)
+{
+    return codemem_make(m, size, codemem_map_shared, err);
+}
+
+int codemem_init_private(struct codemem *m, size_t size, struct error *err)
+{
+    return codemem_make(m, size, codemem_map_private, err);
+}
+
 void codemem_fini(struct codemem *m)
 {
     if (!m->size)
         return;
     munmap(m->rw, m->size);
-    munmap((void *)(uintptr_t)m->rx, m->size);
+    if (!codemem_is_private(m))
+        munmap((void *)(uintptr_t)m->rx, m->size);
     free(m->taken);
     *m = (struct codemem){0};
 }
@@ -195,7 +226,8 @@ void codemem_free(struct codemem *m, uint8_t *rw, size_t n)
 void codemem_unmap_rw(struct codemem *m)
 {
     /* A shared file's pages stay in the file. */
-    (void)madvise(m->rw, m->size, MADV_DONTNEED);
+    if (!codemem_is_private(m))
+        (void)madvise(m->rw, m->size, MADV_DONTNEED);
 }
 
 void codemem_reset(struct codemem *m)
@@ -204,37 +236,5 @@ void codemem_reset(struct codemem *m)
     m->used = 0;
     m->rover = 0;
     /* Where it fails the pages stay, which costs memory only. */
-    (void)madvise(m->rw, m->size, MADV_REMOVE);
-}
-
-/* Writes the allocated granules of m to the same offsets of fd. */
-static int codemem_copy(const struct codemem *m, int fd, struct error *err)
-{
-    size_t end = m->size / CODEMEM_GRANULE, next;
-    for (size_t at = codemem_next(m, 0, end, true); at < end;
-         at = codemem_next(m, next, end, true)) {
-        next = codemem_next(m, at, end, false);
-        for (size_t from = at * CODEMEM_GRANULE; from < next * CODEMEM_GRANULE;) {
-            ssize_t n = pwrite(fd, m->rw + from, next * CODEMEM_GRANULE - from, (off_t)from);
-            if (n < 0 && errno == EINTR)
-                continue;
-            if (n <= 0)
-                return error_set(err, n ? errno : EIO, "copying generated code: %s",
-                                 strerror(n ? errno : EIO));
-            from += (size_t)n;
-        }
-    }
-    return 0;
-}
-
-int codemem_unshare(struct codemem *m, struct error *err)
-{
-    int fd, rc = codemem_file(m->size, &fd, err);
-    if (rc < 0)
-        return rc;
-    rc = codemem_copy(m, fd, err);
-    if (rc == 0)
-        rc = codemem_map(m, fd, true, err);
-    close(fd);
-    return rc;
+    (void)madvise(m->rw, m->size, codemem_is_private(m) ? MADV_DONTNEED : MADV_REMOVE);
 }

@@ -1,11 +1,11 @@
 /*
  * Memory for generated code, writable through one mapping and executable through another.
  *
- * No mapping is ever both writable and executable (W^X): one memfd is mapped twice, "rw" for the
- * writer and "rx" for execution, at unrelated addresses. A distance between two places is the same
- * in both views, so relative jumps inside the memory may be computed in either. The size is fixed
- * and at most CODEMEM_MAX, so that a rel32 reaches from anywhere to anywhere; pages become resident
- * when they are first written.
+ * No mapping of a machine's is ever both writable and executable (W^X): one memfd is mapped twice,
+ * "rw" for the writer and "rx" for execution, at unrelated addresses. A distance between two places
+ * is the same in both views, so relative jumps inside the memory may be computed in either. The
+ * size is fixed and at most CODEMEM_MAX, so that a rel32 reaches from anywhere to anywhere; pages
+ * become resident when they are first written.
  *
  * Allocation is in granules of CODEMEM_GRANULE bytes (a cache line), next fit over a bitmap kept
  * outside of the memory; neighbours that are free merge by themselves. An allocation takes time
@@ -15,10 +15,12 @@
  * none. Memory may be freed only when no thread executes it or will: the owner's matter. Freed
  * memory is filled with int3.
  *
- * Fork: both views are shared with the child, which may go on executing but must not write, nor may
- * the parent while the child executes, until the child has called codemem_unshare (or left with
- * exec). The file descriptor is closed after mapping and sealed against resizing: no other process
- * can map it, and no access to it can raise SIGBUS except when the host is out of memory.
+ * A process that runs programs of another machine (proc/) has memory of the other kind: one private
+ * mapping, writable and executable, so that fork copies it as it copies the rest.
+ *
+ * Fork: the child of a process with shared memory of this kind must neither run nor write it. The
+ * file descriptor is closed after mapping and sealed against resizing: no other process can map it,
+ * and no access to it can raise SIGBUS except when the host is out of memory.
  */
 #pragma once
 
@@ -42,6 +44,8 @@ struct codemem {
 
 /* size: rounded up to a page; 1 to CODEMEM_MAX. -EINVAL, -ENOMEM, or what mmap says. */
 int codemem_init(struct codemem *m, size_t size, struct error *err);
+/* Of the private kind: rw and rx are the same place. */
+int codemem_init_private(struct codemem *m, size_t size, struct error *err);
 void codemem_fini(struct codemem *m);
 
 /* n bytes in the rw view, aligned to a granule; NULL: no run of free granules is that long. */
@@ -54,8 +58,6 @@ void codemem_free(struct codemem *m, uint8_t *rw, size_t n);
 void codemem_unmap_rw(struct codemem *m);
 /* Frees everything and gives the pages back to the host. */
 void codemem_reset(struct codemem *m);
-/* In a child after fork: both views become a copy of its own, at the same addresses. */
-int codemem_unshare(struct codemem *m, struct error *err);
 
 /* The same place in the other view; also for the address one past the end. */
 static inline const uint8_t *codemem_to_rx(const struct codemem *m, const uint8_t *rw)

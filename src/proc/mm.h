@@ -1,11 +1,11 @@
 /*
  * The program's address space: [MM_LOW, MM_HIGH) of this process, of which guise keeps out. All
- * mappings of guise itself (its code, heap, stacks, translations) are above MM_HIGH, where the host's
- * kernel puts them on its own.
+ * mappings of guise itself (its code, heap, stacks, translations) are above MM_HIGH, where the
+ * host's kernel puts them on its own.
  *
  * The kernel has no executable pages for the program; what the program may execute is noted here.
- * mm's list of ranges is the truth about what is free and what is executable; the kernel's about all
- * else.
+ * mm's list of ranges is the truth about what is free and what is executable; the kernel's about
+ * all else.
  *
  * Executable pages are readable, as on most processors.
  *
@@ -33,6 +33,7 @@
 struct mm_range {
     uint64_t start, end;
     uint8_t prot; /* the program's PROT_... */
+    bool grows;   /* downwards: nothing is placed close below it */
 };
 
 struct process;
@@ -40,12 +41,18 @@ struct process;
 struct mm {
     struct process *process;
     pthread_mutex_t lock;
-    struct mm_range *range; /* sorted, disjoint */
+    struct mm_range *range; /* sorted, disjoint; neighbours that are alike are one */
     unsigned count, cap;
-    uint64_t brk_start, brk, brk_mapped; /* the heap */
+    bool grows; /* the kernel may make a range longer that the program wants to grow */
+    uint64_t brk_start, brk, brk_mapped; /* the heap; the last one is a page's end */
     uint64_t stack_start, stack_end;     /* of the first thread */
+    uint64_t sigreturn; /* address of `li a7, 139; ecall`: the return from handlers of signals */
 };
 
+/*
+ * process: whom changes of code are told; NULL: nobody. Fails with EBUSY if there are mappings
+ * below MM_HIGH already.
+ */
 int mm_init(struct mm *mm, struct process *process, struct error *err);
 void mm_fini(struct mm *mm); /* does not unmap */
 
@@ -64,6 +71,11 @@ int64_t mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 int64_t mm_brk(struct mm *mm, uint64_t addr); /* the new break, or the old one when it must stay */
 int64_t mm_shmat(struct mm *mm, int id, uint64_t addr, int flags);
 int64_t mm_shmdt(struct mm *mm, uint64_t addr);
+
+/* Where the heap begins, a page's start. */
+void mm_set_heap(struct mm *mm, uint64_t start);
+/* What is mapped there is the first thread's stack. */
+void mm_set_stack(struct mm *mm, uint64_t start, uint64_t end);
 
 /* May the program execute at va? The page is then there and readable. */
 bool mm_executable(struct mm *mm, uint64_t va);

@@ -10,17 +10,20 @@
 #include "base/error.h"
 #include "core/engine.h"
 
+#include <stdio.h>
+
 struct proc_config {
     const struct engine_ops *engine;
     const char *program; /* path; looked up below `sysroot` first if it is absolute */
     char **argv;         /* of the program, argv[0] included */
     char **envp;
-    const char *sysroot;      /* directory with the program's interpreter and libraries; NULL */
-    const char *const *self;  /* arguments of guise before the program, for programs that it starts:
-                                 "exec", options; NULL ends them */
-    uint64_t code_cache;      /* as vcpu.code_cache */
-    bool strace;              /* system calls are told on stderr */
-    bool stats;               /* the engine's counters on stderr at the end */
+    const char *sysroot;     /* directory with the program's interpreter and libraries; NULL */
+    const char *const *self; /* arguments of guise before the program, for programs that it starts:
+                                "exec", options; NULL ends them */
+    uint64_t code_cache;     /* as vcpu.code_cache */
+    bool strace;             /* system calls are told on stderr */
+    FILE *dump;              /* what is translated is written there; NULL: no */
+    bool stats;              /* the engine's counters on stderr at the end */
 };
 
 /*

@@ -86,6 +86,8 @@ static void handle_exit(struct vm *vm, struct vcpu *v, enum vcpu_exit exit)
     case VCPU_EXIT_CALL:
         m->ops->call(m, v);
         break;
+    case VCPU_EXIT_TRAP: /* machines have handlers of their own */
+        break;
     }
 }
 

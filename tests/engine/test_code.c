@@ -38,7 +38,7 @@ static struct code_page *get(struct code_cache *c, gpa_t gpa, uint64_t epoch, bo
 
 static void test_changes(void **state)
 {
-    struct code_cache *c = code_cache_new(CROSSING, PAGE_END);
+    struct code_cache *c = code_cache_new(CROSSING, PAGE_END, false);
     struct heard heard = {0};
     (void)state;
     code_cache_set_changed(c, heard_change, &heard);
@@ -79,7 +79,7 @@ static void fill(struct code_cache *c, gpa_t first, unsigned count, bool restart
 
 static void test_full(void **state)
 {
-    struct code_cache *c = code_cache_new(CROSSING, PAGE_END);
+    struct code_cache *c = code_cache_new(CROSSING, PAGE_END, false);
     struct heard heard = {0};
     (void)state;
     code_cache_set_changed(c, heard_change, &heard);

@@ -54,7 +54,11 @@ struct rig *rig_new(void)
     r->h.satp_max = RV_SATP_SV57;
     r->h.hartid = 3;
     r->h.irq_lines = &r->lines;
-    r->h.env = (struct rv_hart_env){env_time, env_stimecmp_changed, env_pte_read, env_pte_swap, r};
+    r->h.env = (struct rv_hart_env){.time = env_time,
+                                    .stimecmp_changed = env_stimecmp_changed,
+                                    .pte_read = env_pte_read,
+                                    .pte_swap = env_pte_swap,
+                                    .ctx = r};
     rv_hart_reset(&r->h, 0x1000);
     return r;
 }

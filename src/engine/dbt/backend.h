@@ -93,11 +93,13 @@ struct back_target {
      * Of the word that r14 is loaded from. It is the address of the TLB of the region's view, with
      * entries of 32 bytes: rtag, wtag, addend (rv_tlb_entry); or, with window_bits, the host
      * address of guest address 0 in a window of 1 << window_bits bytes with BACK_WINDOW_GUARD bytes
-     * before and behind it. What is not mapped there faults at a site (back_code.sites).
+     * before and behind it. What is not mapped there faults at a site (back_code.sites). With
+     * BACK_DIRECT guest addresses are host addresses, the word is 0, and all faults at sites.
      */
     int32_t mem_base_offset;
     uint32_t tlb_entries; /* a power of two */
     uint8_t window_bits;  /* 0: the TLB */
+#define BACK_DIRECT 64
     /*
      * Of a pointer to the jump cache: jump_entries (a power of two) of {uint64_t pc; void *code},
      * looked at by indirect exits at index (pc >> 1) & (jump_entries - 1). Code is the first byte

@@ -1,7 +1,6 @@
 #include "engine/dbt/compile.h"
 
 #include "engine/dbt/region.h"
-#include "engine/dbt/window.h"
 
 #include "ir/ir_live.h"
 #include "isa/riscv64/hart.h"
@@ -88,7 +87,7 @@ void compiler_run(struct compiler *c, struct compile_job *job)
     job->text = NULL;
     FILE *dump = job->dump ? open_memstream(&job->text, &length) : NULL;
     uint64_t start = compile_now();
-    c->target.window_bits = job->view & REGION_WINDOW ? WINDOW_BITS : 0;
+    c->target.window_bits = job->window;
     job->ok = front_build(c->ir, &in, &job->info) && !ir_optimize(c->ir, NULL, false, NULL) &&
               ir_live_build(c->live, c->ir) &&
               back_compile(c->back, &c->target, c->ir, c->live, &job->code, dump);
@@ -101,7 +100,8 @@ void compiler_run(struct compiler *c, struct compile_job *job)
 
 /* Jobs [taken, finished) wait for the owner, [finished, submitted) for the thread. */
 struct compile_queue {
-    struct compiler *compiler;
+    const struct back_target *target;
+    struct compiler *compiler; /* NULL: made with the next job */
     struct compile_job job[QUEUE_JOBS];
     unsigned submitted, taken; /* the owner's; submitted is written with the lock held */
     _Atomic unsigned finished;
@@ -154,7 +154,8 @@ struct compile_queue *compile_queue_new(const struct back_target *t)
         return NULL;
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->work, NULL);
-    bool ok = (q->compiler = compiler_new(t)) != NULL;
+    q->target = t;
+    bool ok = true;
     for (unsigned i = 0; i < QUEUE_JOBS; i++)
         ok &= compile_job_init(&q->job[i]);
     if (ok)
@@ -182,9 +183,26 @@ void compile_queue_free(struct compile_queue *q)
     free(q);
 }
 
+void compile_queue_forked(struct compile_queue *q)
+{
+    if (!q)
+        return;
+    pthread_mutex_init(&q->lock, NULL);
+    pthread_cond_init(&q->work, NULL);
+    if (q->started)
+        q->compiler = NULL;
+    q->started = false;
+    q->taken = q->submitted = 0;
+    atomic_store(&q->finished, 0);
+    for (unsigned i = 0; i < QUEUE_JOBS; i++)
+        q->job[i].text = NULL;
+}
+
 struct compile_job *compile_next(struct compile_queue *q)
 {
-    if (q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
+    if (!q->compiler)
+        q->compiler = compiler_new(q->target);
+    if (!q->compiler || q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
         return NULL;
     return queue_job(q, q->submitted);
 }

@@ -27,6 +27,7 @@ struct compile_job {
     uint64_t exts;
     uint16_t entry; /* offset in the first page */
     uint8_t view;   /* as region.view */
+    uint8_t window; /* back_target.window_bits */
     bool all;       /* also what has never run; executed is not looked at */
     bool dump;      /* wants text */
     /* the result */
@@ -56,6 +57,11 @@ struct compile_queue;
 
 struct compile_queue *compile_queue_new(const struct back_target *t); /* NULL: out of memory */
 void compile_queue_free(struct compile_queue *q);
+/*
+ * In the child after fork, in which the thread is not: what was on its way is forgotten, and the
+ * thread's memory, which may be in no sound state, stays behind. NULL: nothing.
+ */
+void compile_queue_forked(struct compile_queue *q);
 /* A job to fill, NULL: the queue is full; then compile_submit hands it over. */
 struct compile_job *compile_next(struct compile_queue *q);
 void compile_submit(struct compile_queue *q);

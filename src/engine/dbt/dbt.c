@@ -53,31 +53,33 @@ static uintptr_t dbt_fault(void *ctx, struct fault *fault)
     struct vcpu *v = ctx;
     struct dbt *d = dbt_of(v);
     bool write;
-    uintptr_t slow = region_slow_path(&d->regions, fault->pc, &write);
-    if (slow && fault->has_address && window_fault(d->windows, fault->address, write))
+    uintptr_t slow = region_slow_path(&d->code->regions, fault->pc, &write);
+    if (slow && d->windows && fault->has_address && window_fault(d->windows, fault->address, write))
         return fault->pc;
     return slow;
 }
 
+/* Memory whose accesses may fault: price as for windows_new, or a process's own. */
 static bool dbt_make_windows(struct vcpu *v, struct dbt *d, uint32_t price, struct error *err)
 {
+    const struct rv_hart *h = v->arch;
     if (fault_init(err))
         return false;
-    d->windows = windows_new(v, price);
-    if (!d->windows) {
-        fault_fini();
+    d->faults = true;
+    d->windows = h->process ? NULL : windows_new(v, price);
+    if (!d->windows && !h->process) {
         error_set(err, ENOMEM, "out of memory for the translator's windows");
         return false;
     }
-    uintptr_t start = (uintptr_t)d->regions.mem.rx;
+    uintptr_t start = (uintptr_t)d->code->regions.mem.rx;
     d->scope = (struct fault_scope){
-        .start = start, .end = start + d->regions.mem.size, .fn = dbt_fault, .ctx = v};
+        .start = start, .end = start + d->code->regions.mem.size, .fn = dbt_fault, .ctx = v};
     return true;
 }
 
 static void dbt_forget_jumps(struct dbt *d)
 {
-    jump_caches_clear(&d->regions);
+    jump_caches_clear(&d->jumps);
     d->cached_count = 0;
     d->cached_serial++;
 }
@@ -94,7 +96,7 @@ static void dbt_note_page(struct dbt *d, struct code_page *page)
 
 static void dbt_put_jump(struct dbt *d, const struct region *r)
 {
-    jump_cache_put(&d->regions, d->jump, r);
+    jump_cache_put(d->jump, r->pc, region_code(&d->code->regions, r));
     for (unsigned i = 0; i < r->pages; i++)
         dbt_note_page(d, r->page[i].page);
 }
@@ -113,39 +115,45 @@ void dbt_keep_jumps(struct vcpu *v)
     d->seen_code_epoch = h->code_epoch;
 }
 
-/* Rules 1 and 2: before a region is entered. */
-static void dbt_settle(struct dbt *d, struct rv_hart *h)
+/* Rules 1 and 2: before a region is entered. False: none can be. */
+static bool dbt_settle(struct dbt *d, struct rv_hart *h)
 {
     if (d->seen_code_epoch != h->code_epoch)
         dbt_forget_jumps(d);
     d->seen_code_epoch = h->code_epoch;
     if (d->windows && windows_settle(d->windows))
         dbt_forget_jumps(d); /* rule 7 */
-    d->jump = jump_cache_at(&d->regions, h->view, h->context, h->fetch->epoch);
+    d->jump = jump_cache_at(&d->jumps, h->view, h->context, h->fetch->epoch);
+    if (!d->jump)
+        return false;
     h->engine[DBT_WORD_FP_BAD] = h->frm > FP_RUP;
     h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
+    return true;
 }
 
 void dbt_start_over(struct vcpu *v)
 {
-    dbt_of(v)->regions.full = true;
-    atomic_store(&v->stop_at, 0);
+    dbt_of(v)->code->regions.full = true;
+    if (dbt_of(v)->code->shared)
+        vcpu_request(v, VCPU_REQ_RENEW); /* other threads run what is there */
+    else
+        atomic_store(&v->stop_at, 0);
 }
 
 static void dbt_page_changed(struct vcpu *v, struct code_page *page)
 {
     struct dbt *d = dbt_of(v);
     if (page) {
-        regions_drop_page(&d->regions, page);
+        regions_drop_page(&d->code->regions, page);
         dbt_forget_jumps(d);
         return;
     }
-    if (!d->regions.full) /* else it is on the way */
+    if (!d->code->regions.full) /* else it is on the way */
         dbt_start_over(v);
     dbt_forget_jumps(d);
 }
 
-static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
+static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
 {
     const struct rv_hart *h = v->arch;
     struct dbt *d = dbt_of(v);
@@ -154,11 +162,18 @@ static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint6
     /* Code sees its own view; with MPRV data has another one, and that is not compiled. */
     if (h->mstatus & RV_MSTATUS_MPRV)
         return;
-    struct region *r = region_find(&d->regions, pc, dbt_view(h), page);
+    struct region *r = region_find(&d->code->regions, pc, dbt_view(h), page);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (r && r->code)
         interp_install(page, slot);
+}
+
+static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
+{
+    dbt_lock(dbt_of(v));
+    dbt_hot_locked(v, page, slot, page_va);
+    dbt_unlock(dbt_of(v));
 }
 
 /* ---- running ---- */
@@ -175,7 +190,8 @@ static bool region_fits(struct vcpu *v, const struct region *r)
         if (interp_page_at(v, r->page[i].va) != r->page[i].page)
             return false;
     /* A look at its pages may have found that they have changed. */
-    return r->code && !dbt_of(v)->regions.full;
+    const struct dbt *d = dbt_of(v);
+    return r->code && (!d->code->regions.full || d->code->shared);
 }
 
 /* ---- from region to region ---- */
@@ -185,13 +201,12 @@ static struct region *dbt_here(struct vcpu *v)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
+    if (d->code->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
         return NULL;
-    dbt_settle(d, h);
-    struct code_page *page = interp_page_at(v, h->pc);
-    if (!page || d->regions.full)
+    struct code_page *page = dbt_settle(d, h) ? interp_page_at(v, h->pc) : NULL;
+    if (!page || d->code->regions.full)
         return NULL;
-    struct region *r = region_find(&d->regions, h->pc, dbt_view(h), page);
+    struct region *r = region_find(&d->code->regions, h->pc, dbt_view(h), page);
     if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
         r = dbt_compile(v, page, h->pc);
     return r;
@@ -220,16 +235,16 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    const struct region_link *l = &d->regions.link[index];
+    const struct region_link *l = &d->code->regions.link[index];
     h->pc = l->pc;
-    const struct region *from = &d->regions.region[l->region];
+    const struct region *from = &d->code->regions.region[l->region];
     const struct code_page *page = dbt_page(h, h->pc);
-    struct region *to = page ? region_find(&d->regions, l->pc, from->view, page) : NULL;
+    struct region *to = page ? region_find(&d->code->regions, l->pc, from->view, page) : NULL;
     if (!to || !to->code)
         return dbt_next(v);
     if (!region_fits(v, to))
         return NULL;
-    if (region_link_to(&d->regions, index, to))
+    if (region_link_to(&d->code->regions, index, to))
         d->stats.links++;
     else
         dbt_put_jump(d, to);
@@ -262,6 +277,8 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
         return dbt_instruction(v);
     case BACK_THUNK_TRAP:
         d->stats.left_trap++;
+        if (((struct rv_hart *)v->arch)->process)
+            return NULL; /* the interpreter comes to the same end, and leaves */
         interp_trap(v, &d->fault);
         return dbt_next(v);
     default:
@@ -270,31 +287,53 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
     }
 }
 
+/* The region to begin with, where a slot has native code. */
+static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    /* With room at an end, a process goes on with what there is. */
+    if ((d->code->regions.full && !d->code->shared) || (h->mstatus & RV_MSTATUS_MPRV) ||
+        !dbt_settle(d, h))
+        return NULL;
+    struct region *r = region_find(&d->code->regions, pc, dbt_view(h), page);
+    if (!r)
+        r = dbt_compile(v, page, pc);
+    if (!region_fits(v, r))
+        return NULL;
+    dbt_put_jump(d, r);
+    return r;
+}
+
+/* Runs the region and what follows it, until the interpreter has to go on. */
+static void dbt_run_from(struct vcpu *v, const struct region *r)
+{
+    struct dbt *d = dbt_of(v);
+    struct rv_hart *h = v->arch;
+    while (r) {
+        const void *code = region_code(&d->code->regions, r);
+        bool user = d->windows && h->view == RV_VIEW_U;
+        uint64_t start = h->icount;
+        h->engine[DBT_WORD_EXIT] = 0;
+        d->stats.region_entries++;
+        dbt_unlock(d);
+        uint64_t why = d->code->regions.enter(h, code);
+        dbt_lock(d);
+        if (user)
+            windows_earn(d->windows, h->icount - start);
+        r = dbt_left(v, why);
+    }
+}
+
 /* The slot's native code was reached: runs regions until the interpreter has to go on, at h->pc. */
 static bool dbt_native(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    if (d->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
-        return false;
-    dbt_settle(d, h);
-    struct region *r = region_find(&d->regions, pc, dbt_view(h), page);
-    if (!r)
-        r = dbt_compile(v, page, pc);
-    if (!region_fits(v, r))
-        return false;
-    dbt_put_jump(d, r);
     uint64_t before = h->icount;
-    while (r) {
-        h->engine[DBT_WORD_EXIT] = 0;
-        d->stats.region_entries++;
-        bool user = d->windows && h->view == RV_VIEW_U;
-        uint64_t start = h->icount;
-        uint64_t why = d->regions.enter(h, region_code(&d->regions, r));
-        if (user)
-            windows_earn(d->windows, h->icount - start);
-        r = dbt_left(v, why);
-    }
+    dbt_lock(d);
+    dbt_run_from(v, dbt_begin(v, page, pc));
+    dbt_unlock(d);
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
     return h->icount != before || h->pc != pc;
 }
@@ -302,12 +341,12 @@ static bool dbt_native(struct vcpu *v, struct code_page *page, uint64_t pc)
 static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 {
     struct dbt *d = dbt_of(v);
-    if (d->regions.full) {
+    if (d->code->regions.full && !d->code->shared) {
         interp_forget(v);
-        regions_reset(&d->regions);
+        regions_reset(&d->code->regions);
         d->stats.starts_over++;
     }
-    if (!d->windows)
+    if (!d->faults)
         return engine_interp.run(v, max_insns);
     fault_push(&d->scope);
     enum vcpu_exit exit = engine_interp.run(v, max_insns);
@@ -327,9 +366,8 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
     }
 static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1);
 
-static void dbt_target(struct dbt *d)
+static void dbt_target(struct back_target *t)
 {
-    struct back_target *t = &d->target;
     for (unsigned i = 0; i < 32; i++) {
         t->slot_offset[i] = (int32_t)offsetof(struct rv_hart, x[i]);
         t->slot_offset[FRONT_SLOT_F + i] = (int32_t)offsetof(struct rv_hart, f[i]);
@@ -356,49 +394,85 @@ static void dbt_target(struct dbt *d)
     host_features_probe(&t->features);
 }
 
+static void dbt_code_free(struct dbt_code *c)
+{
+    compile_queue_free(c->queue);
+    compiler_free(c->compiler);
+    compile_job_fini(&c->job);
+    regions_fini(&c->regions);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+/* Rule 6. */
+static bool dbt_make_compiler(struct dbt_code *c, const struct vcpu *v)
+{
+    if (!c->eager && v->clock && !v->clock->is_virtual)
+        return (c->queue = compile_queue_new(&c->target)) != NULL;
+    c->compiler = compiler_new(&c->target);
+    return c->compiler && compile_job_init(&c->job);
+}
+
+static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct error *err)
+{
+    const struct rv_hart *h = v->arch;
+    struct dbt_code *c = calloc(1, sizeof *c);
+    if (!c) {
+        error_set(err, ENOMEM, "out of memory for the translator");
+        return NULL;
+    }
+    c->eager = eager;
+    c->shared = h->process;
+    pthread_mutex_init(&c->lock, NULL);
+    dbt_target(&c->target);
+    dbt_helpers(c->helpers, &c->target);
+    if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
+        dbt_code_free(c);
+        return NULL;
+    }
+    if (!dbt_make_compiler(c, v)) {
+        error_set(err, ENOMEM, "out of memory for the translator's compiler");
+        dbt_code_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static struct dbt_code *dbt_code_get(struct vcpu *v, bool eager, struct error *err)
+{
+    struct dbt_code *c = v->shares ? dbt_of(v->shares)->code : dbt_code_new(v, eager, err);
+    if (c)
+        __atomic_fetch_add(&c->users, 1, __ATOMIC_RELAXED);
+    return c;
+}
+
 static void dbt_free(struct dbt *d)
 {
     if (!d)
         return;
-    if (d->windows)
+    if (d->faults)
         fault_fini();
     windows_free(d->windows);
-    compile_queue_free(d->queue);
-    compiler_free(d->compiler);
-    compile_job_fini(&d->job);
-    regions_fini(&d->regions);
+    jump_caches_fini(&d->jumps);
+    if (d->code && __atomic_sub_fetch(&d->code->users, 1, __ATOMIC_ACQ_REL) == 0)
+        dbt_code_free(d->code);
     free(d);
 }
 
-/* Rule 6. */
-static bool dbt_make_compiler(struct dbt *d, const struct vcpu *v)
-{
-    if (!d->eager && v->clock && !v->clock->is_virtual)
-        return (d->queue = compile_queue_new(&d->target)) != NULL;
-    d->compiler = compiler_new(&d->target);
-    return d->compiler && compile_job_init(&d->job);
-}
-
-static struct dbt *dbt_new(const struct vcpu *v, bool eager, struct error *err)
+static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
 {
     struct dbt *d = calloc(1, sizeof *d);
     if (!d) {
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
-    d->eager = eager;
+    jump_caches_init(&d->jumps);
     d->cached_serial = 1; /* 0: in none */
-    dbt_target(d);
-    if (regions_init(&d->regions, &d->target, v->code_cache, err)) {
-        dbt_free(d);
-        return NULL;
-    }
-    if (!dbt_make_compiler(d, v)) {
-        error_set(err, ENOMEM, "out of memory for the translator's compiler");
-        dbt_free(d);
-        return NULL;
-    }
-    return d;
+    d->code = dbt_code_get(v, eager, err);
+    if (d->code)
+        return d;
+    dbt_free(d);
+    return NULL;
 }
 
 static void dbt_detach(struct vcpu *v)
@@ -423,13 +497,12 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
         dbt_free(d);
         return rc;
     }
-    if (price != NO_WINDOWS && !dbt_make_windows(v, d, price, err)) {
+    if ((price != NO_WINDOWS || h->process) && !dbt_make_windows(v, d, price, err)) {
         dbt_detach(v);
         return -ENOMEM;
     }
     h->engine[DBT_WORD_STOP_AT] = (uint64_t)(uintptr_t)&v->stop_at;
-    dbt_helpers(d->helpers, &d->target);
-    h->engine[DBT_WORD_HELPERS] = (uint64_t)(uintptr_t)d->helpers;
+    h->engine[DBT_WORD_HELPERS] = (uint64_t)(uintptr_t)d->code->helpers;
     return 0;
 }
 
@@ -454,13 +527,21 @@ static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
     const struct dbt *d = dbt_of(v);
     struct engine_stats interp;
     engine_interp.stats(v, &interp);
-    *out = d->stats;
+    *out = d->code->stats;
+    out->links = d->stats.links;
+    out->starts_over = d->stats.starts_over;
+    out->region_entries = d->stats.region_entries;
+    out->left_direct = d->stats.left_direct;
+    out->left_indirect = d->stats.left_indirect;
+    out->left_instruction = d->stats.left_instruction;
+    out->left_stop = d->stats.left_stop;
+    out->left_trap = d->stats.left_trap;
     out->instructions = interp.instructions;
     out->decoded = interp.decoded;
     out->code_pages = interp.code_pages;
     out->tlb_misses = interp.tlb_misses;
     out->traps = interp.traps;
-    out->code_bytes = d->regions.mem.used;
+    out->code_bytes = d->code->regions.mem.used;
 }
 
 static int dbt_loaded(struct vcpu *v, struct error *err)
@@ -473,7 +554,7 @@ static int dbt_loaded(struct vcpu *v, struct error *err)
 
 static void dbt_set_dump(struct vcpu *v, FILE *out)
 {
-    dbt_of(v)->dump = out;
+    dbt_of(v)->code->dump = out;
 }
 
 static const uint64_t *dbt_icount(const struct vcpu *v)
@@ -496,11 +577,50 @@ static void dbt_fence_i(struct vcpu *v)
     engine_interp.fence_i(v);
 }
 
-#define DBT_ENGINE(label, attach_fn)                                                            \
-    {                                                                                           \
-        .name = (label), .attach = (attach_fn), .detach = dbt_detach, .run = dbt_run,           \
-        .debug_changed = dbt_debug_changed, .flush_tlb = dbt_flush_tlb, .fence_i = dbt_fence_i, \
-        .loaded = dbt_loaded, .icount = dbt_icount, .stats = dbt_stats, .dump = dbt_set_dump,   \
+/* ---- of processes ---- */
+
+static void dbt_code_changed(struct vcpu *v, uint64_t start, uint64_t end)
+{
+    struct dbt *d = dbt_of(v);
+    dbt_lock(d);
+    interp_code_changed(v, start, end);
+    if (d->code->regions.full) {
+        interp_forget(v);
+        regions_reset(&d->code->regions);
+        d->stats.starts_over++;
+    }
+    dbt_unlock(d);
+}
+
+static bool dbt_has_code(struct vcpu *v, uint64_t start, uint64_t end)
+{
+    return dbt_of(v)->code->regions.full || interp_has_code(v, start, end);
+}
+
+static void dbt_fork_begin(struct vcpu *v)
+{
+    dbt_lock(dbt_of(v));
+    interp_fork_begin(v);
+}
+
+static void dbt_fork_end(struct vcpu *v, bool child)
+{
+    struct dbt *d = dbt_of(v);
+    interp_fork_end(v, child);
+    if (child) {
+        d->code->users = 1;
+        compile_queue_forked(d->code->queue);
+    }
+    dbt_unlock(d);
+}
+
+#define DBT_ENGINE(label, attach_fn)                                                              \
+    {                                                                                             \
+        .name = (label), .attach = (attach_fn), .detach = dbt_detach, .run = dbt_run,             \
+        .debug_changed = dbt_debug_changed, .flush_tlb = dbt_flush_tlb, .fence_i = dbt_fence_i,   \
+        .code_changed = dbt_code_changed, .has_code = dbt_has_code, .fork_begin = dbt_fork_begin, \
+        .fork_end = dbt_fork_end, .loaded = dbt_loaded, .icount = dbt_icount, .stats = dbt_stats, \
+        .dump = dbt_set_dump,                                                                     \
     }
 
 const struct engine_ops engine_dbt = DBT_ENGINE("dbt", dbt_attach);

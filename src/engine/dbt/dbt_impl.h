@@ -1,23 +1,41 @@
 /*
  * The translator's engine from the inside: shared by dbt.c, whose head has the rules, jobs.c and
- * execute.c, and by nothing else. All of it belongs to the vCPU's thread.
+ * execute.c, and by nothing else. A struct dbt belongs to its vCPU's thread.
  */
 #pragma once
 
 #include "base/bits.h"
 #include "engine/dbt/compile.h"
 #include "engine/dbt/helpers.h"
+#include "engine/dbt/jump.h"
 #include "engine/dbt/region.h"
 #include "engine/dbt/window.h"
 #include "engine/interp/interp.h"
 #include "host/fault.h"
 
+#include <pthread.h>
+
 #define CACHED_PAGES 48u
 
-struct dbt {
+/* Translations, and what makes them: of one vCPU, or of all threads of a process. */
+struct dbt_code {
     struct back_target target;
     const void *helpers[DBT_HELPERS];
     struct regions regions;
+    struct compile_queue *queue; /* NULL: compiled here, with the next two */
+    struct compiler *compiler;
+    struct compile_job job;
+    FILE *dump;
+    bool eager;     /* everything is compiled at once, whether it has run or not */
+    bool shared;    /* by threads: with a lock, held by whoever is not in a region */
+    unsigned users; /* with the lock */
+    pthread_mutex_t lock;
+    struct engine_stats stats; /* of compiling */
+};
+
+struct dbt {
+    struct dbt_code *code;
+    struct jump_caches jumps;
     struct jump_cache *jump; /* of the current view */
     uint64_t seen_code_epoch;
     /* Pages of what the jump caches hold, as far as there is room (rule 8). */
@@ -26,17 +44,24 @@ struct dbt {
     uint32_t cached_serial; /* of the jump caches' contents: code_page.cached_in */
     struct rv_fault fault;  /* of a helper that asked to leave */
 
-    struct compile_queue *queue; /* NULL: compiled here, with the next two */
-    struct compiler *compiler;
-    struct compile_job job;
-    FILE *dump;
-    bool eager; /* everything is compiled at once, whether it has run or not */
-
     struct windows *windows; /* NULL: none in this machine */
+    bool faults;             /* regions may fault at sites: scope is pushed while they run */
     struct fault_scope scope;
 
-    struct engine_stats stats; /* of which the translator fills its own */
+    struct engine_stats stats; /* of running */
 };
+
+static inline void dbt_lock(struct dbt *d)
+{
+    if (d->code->shared)
+        pthread_mutex_lock(&d->code->lock);
+}
+
+static inline void dbt_unlock(struct dbt *d)
+{
+    if (d->code->shared)
+        pthread_mutex_unlock(&d->code->lock);
+}
 
 static inline struct dbt *dbt_of(const struct vcpu *v)
 {

@@ -1,7 +1,8 @@
 /*
- * Guest memory, in one of two ways. Window: r14 is the host address of guest address 0, a base is
- * tested for its range once, and what the host's MMU refuses goes to the slow path by way of a
- * site. Misaligned accesses are the host's business, except of atomics.
+ * Guest memory, in one of three ways. Direct: the guest's address is the host's, and what the host
+ * refuses goes to the slow path by way of a site. Window: r14 is the host address of guest address
+ * 0, a base is tested for its range once, and what the host's MMU refuses goes to the slow path by
+ * way of a site. Misaligned accesses are the host's business, except of atomics.
  *
  * TLB: r14 points to it. Index: bits 12 and up of the address; the tag is
  * compared with the address whose low bits of the page offset are cleared except those that have to
@@ -74,6 +75,8 @@ void emit_sites(struct emit *e)
 static void emit_window_test(struct emit *e, enum asm_reg r, enum asm_reg scratch,
                              struct emit_stub *slow)
 {
+    if (e->t->window_bits == BACK_DIRECT)
+        return;
     asm_rr(&e->a, ASM_MOV, 8, scratch, r);
     asm_ri(&e->a, ASM_SHR, 8, scratch, e->t->window_bits);
     asm_jcc(&e->a, CC_NE, &slow->label);
@@ -85,7 +88,8 @@ static struct emit_access emit_window_far(struct emit *e, const struct ir_ins *i
 {
     emit_address(e, 8, EMIT_SCRATCH, ins->arg[0], disp);
     emit_window_test(e, EMIT_SCRATCH, access.temp, &e->stub[access.stub]);
-    asm_rr(&e->a, ASM_ADD, 8, EMIT_SCRATCH, EMIT_MEM_BASE);
+    if (e->t->window_bits != BACK_DIRECT)
+        asm_rr(&e->a, ASM_ADD, 8, EMIT_SCRATCH, EMIT_MEM_BASE);
     access.at = asm_mem(EMIT_SCRATCH, 0);
     return access;
 }
@@ -107,7 +111,9 @@ static struct emit_access emit_window(struct emit *e, ir_ref ref)
         return emit_window_far(e, ins, disp, access);
     if (amo || !(ins->aux & IR_MEM_RANGE))
         emit_window_test(e, (enum asm_reg)l, EMIT_SCRATCH, slow);
-    access.at = asm_mem_index(EMIT_MEM_BASE, (enum asm_reg)l, 0, disp);
+    access.at = e->t->window_bits == BACK_DIRECT
+                    ? asm_mem((enum asm_reg)l, disp)
+                    : asm_mem_index(EMIT_MEM_BASE, (enum asm_reg)l, 0, disp);
     return access;
 }
 

@@ -21,7 +21,10 @@ static void execute_trap(struct vcpu *v, enum rv_cause cause, uint64_t tval)
     interp_trap(v, &fault);
 }
 
-/* System instructions; false, nothing done: the interpreter's, they leave the engine. */
+/*
+ * System instructions; false, nothing done: the interpreter's, they leave the engine. So does what
+ * ends in an exception of a process.
+ */
 static bool execute_system(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
 {
     struct rv_hart *h = v->arch;
@@ -36,12 +39,16 @@ static bool execute_system(struct vcpu *v, const struct rv_insn *in, uint32_t bi
         h->icount++;
         return true;
     case RV_SYS_ILLEGAL:
+        if (h->process)
+            return false;
         execute_trap(v, RV_CAUSE_ILLEGAL, bits);
         return true;
     case RV_SYS_ECALL:
         execute_trap(v, RV_CAUSE_ECALL_U + h->priv, 0);
         return true;
     case RV_SYS_EBREAK:
+        if (h->process)
+            return false;
         execute_trap(v, RV_CAUSE_BREAKPOINT, h->pc);
         return true;
     default: /* a call: has done nothing yet */
@@ -49,16 +56,19 @@ static bool execute_system(struct vcpu *v, const struct rv_insn *in, uint32_t bi
     }
 }
 
-static void execute_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
+static bool execute_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
 {
     struct rv_hart *h = v->arch;
     unsigned effects;
     if (!rv_sys_csr(h, in->op, (unsigned)in->imm, in->rd, in->rs1, &effects)) {
+        if (h->process)
+            return false;
         execute_trap(v, RV_CAUSE_ILLEGAL, bits);
-        return;
+        return true;
     }
     h->pc += in->len;
     h->icount++;
+    return true;
 }
 
 static void execute_fence_here(struct vcpu *v)
@@ -95,8 +105,7 @@ bool dbt_execute(struct vcpu *v)
         return false;
     switch (rv_op_info(in.op)->kind) {
     case RV_KIND_CSR:
-        execute_csr(v, &in, bits);
-        return true;
+        return execute_csr(v, &in, bits);
     case RV_KIND_SYSTEM:
         return execute_system(v, &in, bits);
     case RV_KIND_FENCE:

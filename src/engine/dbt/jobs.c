@@ -11,7 +11,7 @@ static void job_page(const struct dbt *d, const struct code_page *page, uint64_t
     *out = (struct front_page){
         .va = align_down(va, RV_PAGE),
         .bytes = page->bytes,
-        .executed = d->eager ? NULL : page->run,
+        .executed = d->code->eager ? NULL : page->run,
     };
 }
 
@@ -46,8 +46,9 @@ static void job_fill(struct vcpu *v, struct compile_job *job, const struct code_
     job->entry = (uint16_t)in.entry;
     job->exts = in.exts;
     job->view = (uint8_t)dbt_view(h);
-    job->all = d->eager;
-    job->dump = d->dump;
+    job->window = h->process ? BACK_DIRECT : job->view & REGION_WINDOW ? WINDOW_BITS : 0;
+    job->all = d->code->eager;
+    job->dump = d->code->dump;
     for (unsigned i = 0; i < in.pages; i++) {
         struct compile_page *p = &job->page[i];
         const struct code_page *c = i ? dbt_page(h, in.page[i].va) : page;
@@ -76,15 +77,16 @@ static bool job_place(struct vcpu *v, const struct compile_job *job, struct regi
 static void job_dump(const struct dbt *d, const struct compile_job *job, const struct region *r)
 {
     unsigned long long pc = compile_pc(job);
-    if (!d->dump || !job->text)
+    if (!d->code->dump || !job->text)
         return;
-    flockfile(d->dump); /* vCPUs share it */
-    fputs(job->text, d->dump);
+    flockfile(d->code->dump); /* vCPUs share it */
+    fputs(job->text, d->code->dump);
     if (r && r->code)
-        fprintf(d->dump, "region %llx at %p size %x\n\n", pc, region_code(&d->regions, r), r->size);
+        fprintf(d->code->dump, "region %llx at %p size %x\n\n", pc,
+                region_code(&d->code->regions, r), r->size);
     else
-        fprintf(d->dump, "region %llx given up\n\n", pc);
-    funlockfile(d->dump);
+        fprintf(d->code->dump, "region %llx given up\n\n", pc);
+    funlockfile(d->code->dump);
 }
 
 /* Installs what a job has made. NULL: there is no room, or the page has changed (rule 4). */
@@ -92,22 +94,22 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
 {
     struct dbt *d = dbt_of(v);
     struct region_place place;
-    d->stats.compile_ns += job->ns;
-    if (d->regions.full || !job_place(v, job, &place) ||
-        region_find(&d->regions, place.pc, job->view, place.page[0].page))
+    d->code->stats.compile_ns += job->ns;
+    if (d->code->regions.full || !job_place(v, job, &place) ||
+        region_find(&d->code->regions, place.pc, job->view, place.page[0].page))
         return NULL;
-    struct region *r = region_add(&d->regions, &place, job->ok ? &job->code : NULL);
+    struct region *r = region_add(&d->code->regions, &place, job->ok ? &job->code : NULL);
     job_dump(d, job, r);
     if (!r)
         dbt_start_over(v);
     if (!r || !job->ok) {
-        d->stats.given_up++;
+        d->code->stats.given_up++;
         return r;
     }
     r->uses_fp = job->info.uses_fp;
     interp_install(place.page[0].page, job->entry / 2u);
-    d->stats.regions++;
-    d->stats.region_insns += job->info.insns;
+    d->code->stats.regions++;
+    d->code->stats.region_insns += job->info.insns;
     return r;
 }
 
@@ -115,11 +117,11 @@ void dbt_collect(struct vcpu *v)
 {
     struct dbt *d = dbt_of(v);
     struct compile_job *job;
-    if (!d->queue)
+    if (!d->code->queue)
         return;
-    while ((job = compile_finished(d->queue)) != NULL) {
+    while ((job = compile_finished(d->code->queue)) != NULL) {
         job_install(v, job);
-        compile_taken(d->queue);
+        compile_taken(d->code->queue);
     }
 }
 
@@ -127,18 +129,18 @@ struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     const struct rv_hart *h = v->arch;
-    if (d->regions.full)
+    if (d->code->regions.full)
         return NULL;
-    if (d->queue) {
+    if (d->code->queue) {
         struct compile_job *job;
-        if (!compile_pending(d->queue, pc, page->gpa, dbt_view(h)) &&
-            (job = compile_next(d->queue)) != NULL) {
+        if (!compile_pending(d->code->queue, pc, page->gpa, dbt_view(h)) &&
+            (job = compile_next(d->code->queue)) != NULL) {
             job_fill(v, job, page, pc);
-            compile_submit(d->queue);
+            compile_submit(d->code->queue);
         }
         return NULL;
     }
-    job_fill(v, &d->job, page, pc);
-    compiler_run(d->compiler, &d->job);
-    return job_install(v, &d->job);
+    job_fill(v, &d->code->job, page, pc);
+    compiler_run(d->code->compiler, &d->code->job);
+    return job_install(v, &d->code->job);
 }

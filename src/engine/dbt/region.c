@@ -13,44 +13,6 @@
 #define UNMAP_EVERY (1u << 20) /* bytes of code, after which the rw view is given up */
 #define MAX_LINKS 524288u
 
-/* ---- jump caches ---- */
-
-static void jump_cache_clear(struct jump_cache *j)
-{
-    if (j->puts > JUMP_NOTED)
-        memset(j->entry, 0xff, JUMP_CACHE * sizeof *j->entry);
-    else
-        for (uint32_t i = 0; i < j->puts; i++)
-            j->entry[j->noted[i]].pc = UINT64_MAX;
-    j->puts = 0;
-}
-
-void jump_caches_clear(struct regions *rs)
-{
-    for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++)
-        jump_cache_clear(&rs->jump[i]);
-}
-
-struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, unsigned context,
-                                 uint64_t epoch)
-{
-    struct jump_cache *j = &rs->jump[view == RV_VIEW_U ? RV_VIEWS + context : view];
-    if (j->epoch != epoch)
-        jump_cache_clear(j);
-    j->epoch = epoch;
-    return j;
-}
-
-void jump_cache_put(struct regions *rs, struct jump_cache *j, const struct region *r)
-{
-    unsigned i = r->pc / 2 % JUMP_CACHE;
-    if (j->puts < JUMP_NOTED)
-        j->noted[j->puts] = (uint16_t)i;
-    if (j->puts <= JUMP_NOTED)
-        j->puts++;
-    j->entry[i] = (struct jump_entry){.pc = r->pc, .code = region_code(rs, r)};
-}
-
 /* ---- the table ---- */
 
 static uint32_t *region_bucket(struct regions *rs, uint64_t pc, unsigned view)
@@ -249,10 +211,12 @@ static bool regions_make_thunks(struct regions *rs, const struct back_target *t)
     return ok;
 }
 
-int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size,
+int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size, bool process,
                  struct error *err)
 {
-    int rc = codemem_init(&rs->mem, code_size ? code_size : CODE_SIZE, err);
+    uint64_t size = code_size ? code_size : CODE_SIZE;
+    int rc =
+        process ? codemem_init_private(&rs->mem, size, err) : codemem_init(&rs->mem, size, err);
     if (rc)
         return rc;
     rs->target = t;
@@ -260,11 +224,6 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
     rs->by_granule = calloc(CODE_SIZE / CODEMEM_GRANULE, sizeof *rs->by_granule);
     bool ok = rs->region && rs->link && rs->by_granule && regions_make_thunks(rs, t);
-    for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++) {
-        rs->jump[i].entry = malloc(JUMP_CACHE * sizeof *rs->jump[i].entry);
-        rs->jump[i].puts = UINT32_MAX;
-        ok &= rs->jump[i].entry != NULL;
-    }
     if (!ok)
         return error_set(err, ENOMEM, "out of memory for translated code");
     return 0;
@@ -276,8 +235,6 @@ void regions_fini(struct regions *rs)
     free(rs->region);
     free(rs->link);
     free(rs->by_granule);
-    for (unsigned i = 0; i < ARRAY_SIZE(rs->jump); i++)
-        free(rs->jump[i].entry);
 }
 
 void regions_reset(struct regions *rs)
@@ -285,7 +242,6 @@ void regions_reset(struct regions *rs)
     memset(rs->hash, 0, sizeof rs->hash);
     memset(rs->by_granule, 0, CODE_SIZE / CODEMEM_GRANULE * sizeof *rs->by_granule);
     rs->count = rs->link_count = 0;
-    jump_caches_clear(rs);
     codemem_reset(&rs->mem);
     regions_make_thunks(rs, rs->target);
     rs->full = false;

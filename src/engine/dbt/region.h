@@ -1,14 +1,13 @@
 /*
- * Installed regions: their code, where each begins, the links between them, and the jump caches
- * that indirect exits look their targets up in.
+ * Installed regions: their code, where each begins, and the links between them.
  *
- * A region belongs to one vCPU, some pages of decoded code and one view of memory; it begins on the
- * first of its pages. A link leads to a region whose pages are all pages of the one it leaves, at
- * the same addresses, so it needs no look at translations. When a page's bytes change all its
- * regions go at once. Everything is bounded; what does not fit sets `full`, and the owner starts
- * over with regions_reset.
+ * A region belongs to one vCPU or all threads of a process, some pages of decoded code and one view
+ * of memory; it begins on the first of its pages. A link leads to a region whose pages are all
+ * pages of the one it leaves, at the same addresses, so it needs no look at translations. When a
+ * page's bytes change all its regions go at once. Everything is bounded; what does not fit sets
+ * `full`, and the owner starts over with regions_reset.
  *
- * Threads: the vCPU's only.
+ * Threads: the owner's lock; region_slow_path needs none.
  */
 #pragma once
 
@@ -16,22 +15,6 @@
 #include "engine/dbt/front.h"
 #include "engine/interp/code.h"
 #include "host/codemem.h"
-
-#define JUMP_CACHE 4096u /* entries */
-#define JUMP_NOTED 256u  /* of them are noted, so that emptying costs by what is there */
-
-struct jump_entry {
-    uint64_t pc; /* UINT64_MAX: empty */
-    const void *code;
-};
-
-/* Where code is in one fetch TLB at one time: good as long as its epoch is. */
-struct jump_cache {
-    uint64_t epoch;
-    struct jump_entry *entry;
-    uint32_t puts; /* since it was empty; of the first JUMP_NOTED the index is in `noted` */
-    uint16_t noted[JUMP_NOTED];
-};
 
 struct region_page {
     struct code_page *page;
@@ -74,13 +57,12 @@ struct regions {
     uint32_t link_count;
     uint32_t hash[REGION_HASH]; /* index + 1 */
     uint32_t *by_granule;       /* of code memory: index + 1 of the region that was last there */
-    struct jump_cache jump[RV_VIEWS + RV_CONTEXTS]; /* of views; of U in each context */
     bool full;
     size_t written; /* bytes of code since the rw view was last given up */
 };
 
 /* code_size: bytes of code, 0: 64 MiB. 0, or -errno with *err. */
-int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size,
+int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size, bool process,
                  struct error *err);
 void regions_fini(struct regions *rs);
 /* All regions go; their memory is the host's again. */
@@ -117,9 +99,3 @@ uintptr_t region_slow_path(const struct regions *rs, uintptr_t pc, bool *write);
 
 /* The exit `link` was taken: from now on it goes to `to`, if it may. */
 bool region_link_to(struct regions *rs, uint32_t link, const struct region *to);
-
-/* The cache of a view, for U also of the context, emptied if it was filled in another epoch. */
-struct jump_cache *jump_cache_at(struct regions *rs, unsigned view, unsigned context,
-                                 uint64_t epoch);
-void jump_cache_put(struct regions *rs, struct jump_cache *j, const struct region *r);
-void jump_caches_clear(struct regions *rs);

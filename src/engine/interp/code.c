@@ -2,14 +2,18 @@
 
 #include "base/bits.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define BUCKETS 1024
+#define BUCKETS 8192
 
 struct code_cache {
-    struct code_page *pages; /* CODE_MAX_PAGES of them, mapped; resident as they are used */
-    uint32_t used;
+    struct code_page *pages; /* `max` of them, mapped; resident as they are used */
+    uint32_t max, used;
+    uint32_t free; /* index + 1 of the first page that was dropped, a chain */
+    bool shared, full;
+    pthread_mutex_t lock;      /* of a shared one */
     uint32_t buckets[BUCKETS]; /* index + 1 of the first page of the chain */
     uint16_t crossing, page_end;
     uint64_t made;
@@ -17,12 +21,27 @@ struct code_cache {
     void *changed_ctx;
 };
 
-struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end)
+void code_cache_lock(struct code_cache *c)
+{
+    if (c->shared)
+        pthread_mutex_lock(&c->lock);
+}
+
+void code_cache_unlock(struct code_cache *c)
+{
+    if (c->shared)
+        pthread_mutex_unlock(&c->lock);
+}
+
+struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end, bool shared)
 {
     struct code_cache *c = calloc(1, sizeof *c);
     if (!c)
         return NULL;
-    c->pages = mmap(NULL, CODE_MAX_PAGES * sizeof *c->pages, PROT_READ | PROT_WRITE,
+    c->shared = shared;
+    c->max = shared ? CODE_MAX_SHARED : CODE_MAX_PAGES;
+    pthread_mutex_init(&c->lock, NULL);
+    c->pages = mmap(NULL, c->max * sizeof *c->pages, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (c->pages == MAP_FAILED) {
         free(c);
@@ -37,8 +56,8 @@ void code_cache_free(struct code_cache *c)
 {
     if (!c)
         return;
-    code_cache_reset(c);
-    munmap(c->pages, CODE_MAX_PAGES * sizeof *c->pages);
+    munmap(c->pages, c->max * sizeof *c->pages);
+    pthread_mutex_destroy(&c->lock);
     free(c);
 }
 
@@ -76,7 +95,13 @@ void code_cache_reset(struct code_cache *c)
     memset(c->buckets, 0, sizeof c->buckets);
     /* Zero again, and the host's. */
     madvise(c->pages, c->used * sizeof *c->pages, MADV_DONTNEED);
-    c->used = 0;
+    c->used = c->free = 0;
+    c->full = false;
+}
+
+bool code_cache_full(struct code_cache *c)
+{
+    return c->full;
 }
 
 struct code_page *code_cache_find(const struct code_cache *c, gpa_t gpa)
@@ -87,34 +112,119 @@ struct code_page *code_cache_find(const struct code_cache *c, gpa_t gpa)
     return NULL;
 }
 
-struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
-                                 uint64_t epoch, bool *restarted)
+/* Other bytes in place of those that the page was decoded from. */
+static void code_page_renew(struct code_cache *c, struct code_page *p, const uint8_t *bytes)
 {
-    uint32_t *bucket = &c->buckets[(gpa >> 12) % BUCKETS];
-    *restarted = false;
-    struct code_page *p = code_cache_find(c, gpa);
-    if (p) {
-        if (p->epoch != epoch && memcmp(p->bytes, bytes, sizeof p->bytes)) {
-            code_page_void(c, p);
-            memset(p->slots, 0, sizeof p->slots);
-            code_page_fill(c, p, bytes);
-            c->made++;
-        }
-        p->epoch = epoch;
+    code_page_void(c, p);
+    memset(p->slots, 0, sizeof p->slots);
+    code_page_fill(c, p, bytes);
+    c->made++;
+}
+
+/* A page that is nobody's, all zero but for bytes; NULL: there is none. */
+static struct code_page *code_page_take(struct code_cache *c)
+{
+    if (c->free) {
+        struct code_page *p = &c->pages[c->free - 1];
+        c->free = p->chain;
         return p;
     }
-    if (c->used == CODE_MAX_PAGES) {
+    return c->used < c->max ? &c->pages[c->used++] : NULL;
+}
+
+static struct code_page *code_cache_add(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
+                                        uint64_t epoch, bool *restarted)
+{
+    uint32_t *bucket = &c->buckets[(gpa >> 12) % BUCKETS];
+    struct code_page *p = code_page_take(c);
+    if (!p && c->shared) {
+        c->full = true;
+        return NULL;
+    }
+    if (!p) {
         code_cache_reset(c);
         *restarted = true;
+        p = code_page_take(c);
     }
-    p = &c->pages[c->used++];
     code_page_fill(c, p, bytes);
     p->gpa = gpa;
     p->epoch = epoch;
     p->chain = *bucket;
-    *bucket = c->used;
+    *bucket = (uint32_t)(p - c->pages) + 1;
     c->made++;
     return p;
+}
+
+struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
+                                 uint64_t epoch, bool *restarted)
+{
+    *restarted = false;
+    code_cache_lock(c);
+    struct code_page *p = code_cache_find(c, gpa);
+    if (!p) {
+        p = code_cache_add(c, gpa, bytes, epoch, restarted);
+    } else if (!c->shared) {
+        if (p->epoch != epoch && memcmp(p->bytes, bytes, sizeof p->bytes))
+            code_page_renew(c, p, bytes);
+        p->epoch = epoch;
+    }
+    code_cache_unlock(c);
+    return p;
+}
+
+static void code_cache_drop(struct code_cache *c, struct code_page *p)
+{
+    uint32_t index = (uint32_t)(p - c->pages) + 1;
+    uint32_t *at = &c->buckets[(p->gpa >> 12) % BUCKETS];
+    while (*at != index)
+        at = &c->pages[*at - 1].chain;
+    *at = p->chain;
+    code_page_void(c, p);
+    memset(p, 0, sizeof *p);
+    p->gpa = UINT64_MAX;
+    p->chain = c->free;
+    c->free = index;
+    c->made++;
+}
+
+/* The next page in [*at, end), NULL: no more. *at: where to go on. */
+static struct code_page *code_cache_next(struct code_cache *c, gpa_t start, gpa_t end, uint64_t *at)
+{
+    /* A few pages are looked up, many are looked through. */
+    uint64_t pages = ((end - start) >> 12) + 2;
+    bool look_up = pages < c->used;
+    for (uint64_t last = look_up ? pages : c->used; *at < last;) {
+        uint64_t i = (*at)++;
+        struct code_page *p =
+            look_up ? code_cache_find(c, align_down(start, 4096) + (i << 12)) : &c->pages[i];
+        if (p && p->gpa != UINT64_MAX && p->gpa + 4096 > start && p->gpa < end)
+            return p;
+    }
+    return NULL;
+}
+
+bool code_cache_has(struct code_cache *c, gpa_t start, gpa_t end)
+{
+    uint64_t at = 0;
+    code_cache_lock(c);
+    bool has = code_cache_next(c, start, end, &at) != NULL;
+    code_cache_unlock(c);
+    return has;
+}
+
+bool code_cache_check(struct code_cache *c, gpa_t start, gpa_t end,
+                      const uint8_t *(*bytes)(void *ctx, gpa_t page), void *ctx)
+{
+    struct code_page *p;
+    uint64_t at = 0, made = c->made;
+    while ((p = code_cache_next(c, start, end, &at)) != NULL) {
+        const uint8_t *now = bytes(ctx, p->gpa);
+        if (!now)
+            code_cache_drop(c, p);
+        else if (memcmp(p->bytes, now, sizeof p->bytes))
+            code_page_renew(c, p, now);
+    }
+    return c->made != made;
 }
 
 uint64_t code_cache_made(const struct code_cache *c)

@@ -7,7 +7,9 @@
  * fence.i, so nothing watches stores; after a fence.i each page is compared once, when it is next
  * entered, and decoded anew only if it really changed.
  *
- * A cache belongs to one vCPU and is bounded: when it is full it starts over.
+ * A cache is bounded. One that belongs to a single vCPU starts over when it is full. One that the
+ * threads of a process share has a lock, and pages leave it only when no thread runs
+ * (code_cache_check, code_cache_reset): then it also looks what has changed, and never before.
  */
 #pragma once
 
@@ -16,8 +18,10 @@
 
 #include <stdint.h>
 
-#define CODE_SLOTS 2048     /* halfwords in a page */
-#define CODE_MAX_PAGES 4096 /* in a cache: 80 MiB at most, of which only what ran is resident */
+#define CODE_SLOTS 2048 /* halfwords in a page */
+/* In a cache, 20 KiB each at most, of which only what ran is resident. */
+#define CODE_MAX_PAGES 4096
+#define CODE_MAX_SHARED 65536
 
 /*
  * Operands, by kind of instruction (rd = 0 is replaced by 32, the register nobody reads):
@@ -51,12 +55,13 @@ struct code_page {
 struct code_cache;
 
 /* Handlers of slots that are not decoded from one page; 0 is that of a slot not decoded yet. */
-struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end);
+struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end, bool shared);
 void code_cache_free(struct code_cache *c);
 
 /*
  * The code page for a guest-physical page with these bytes, made or compared as needed. `epoch` is
- * the hart's. *restarted is set when the cache was full and all other code pages are gone.
+ * the hart's. *restarted is set when the cache was full and all other code pages are gone. NULL: a
+ * shared cache is full.
  */
 struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
                                  uint64_t epoch, bool *restarted);
@@ -67,6 +72,19 @@ struct code_page *code_cache_find(const struct code_cache *c, gpa_t gpa);
 /* Who wants to know that a page's bytes changed, before it is decoded anew (NULL page: all). */
 void code_cache_set_changed(struct code_cache *c, void (*changed)(void *ctx, struct code_page *p),
                             void *ctx);
+
+/*
+ * Of a shared cache, for pages in [start, end): whether there is one; drops those that `bytes` has
+ * no bytes for any more, or others. True: something was dropped or was made anew.
+ */
+bool code_cache_has(struct code_cache *c, gpa_t start, gpa_t end);
+bool code_cache_check(struct code_cache *c, gpa_t start, gpa_t end,
+                      const uint8_t *(*bytes)(void *ctx, gpa_t page), void *ctx);
+bool code_cache_full(struct code_cache *c);
+
+/* Round fork: the child finds the lock free. */
+void code_cache_lock(struct code_cache *c);
+void code_cache_unlock(struct code_cache *c);
 
 /* Drops all pages. */
 void code_cache_reset(struct code_cache *c);

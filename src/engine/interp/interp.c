@@ -23,10 +23,12 @@
 #include "engine/interp/exec_fp.h"
 #include "engine/rv_mem.h"
 #include "engine/rv_sys.h"
+#include "host/guarded_inline.h"
 #include "isa/riscv64/alu.h"
 #include "isa/riscv64/decode.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 /* ---- handlers ---- */
@@ -45,8 +47,18 @@ enum {
 /* Targets of jumps share this many counters. */
 #define HOT_COUNTERS 2048
 
-struct interp {
+/* What the vCPUs of a process share; a machine's has one of its own. */
+struct interp_shared {
     struct code_cache *code;
+    pthread_mutex_t lock; /* of users */
+    struct interp *users;
+};
+
+struct interp {
+    struct vcpu *v;
+    struct interp_shared *shared;
+    struct code_cache *code;          /* shared->code */
+    struct interp *next;              /* user */
     const struct interp_hooks *hooks; /* NULL: interpreted only */
     void *hooks_data;
     uint64_t decoded, tlb_misses, traps;
@@ -69,27 +81,31 @@ static uint8_t slot_rd(const struct rv_insn *in)
     return rv_op_info(in->op)->rd_class == RV_CLASS_x && !in->rd ? 32 : in->rd;
 }
 
-static void slot_decode(struct interp *it, const struct rv_hart *h, uint32_t bits,
-                        struct code_slot *s)
+/* At once: other threads of a process may be at the slot. */
+static void slot_set(struct code_slot *to, struct code_slot s)
+{
+    uint64_t word;
+    memcpy(&word, &s, sizeof word);
+    __atomic_store_n((uint64_t *)(void *)to, word, __ATOMIC_RELAXED);
+}
+
+static struct code_slot slot_of(struct interp *it, const struct rv_hart *h, uint32_t bits)
 {
     struct rv_insn in;
     it->decoded++;
-    if (!rv_decode(bits, h->exts, &in)) {
-        *s = (struct code_slot){.handler = HANDLER_ILLEGAL};
-        return;
-    }
-    s->handler = (uint16_t)HANDLER(in.op, in.len == 2);
-    s->b = in.rs1;
+    if (!rv_decode(bits, h->exts, &in))
+        return (struct code_slot){.handler = HANDLER_ILLEGAL};
+    struct code_slot s = {.handler = (uint16_t)HANDLER(in.op, in.len == 2), .b = in.rs1};
     switch (rv_op_info(in.op)->kind) {
     case RV_KIND_STORE:
     case RV_KIND_FSTORE:
     case RV_KIND_BRANCH:
-        s->a = in.rs2;
-        s->imm = in.imm;
+        s.a = in.rs2;
+        s.imm = in.imm;
         break;
     case RV_KIND_FP:
-        s->a = slot_rd(&in);
-        s->imm = in.rs2 | in.rs3 << 8 | in.rm << 16;
+        s.a = slot_rd(&in);
+        s.imm = in.rs2 | in.rs3 << 8 | in.rm << 16;
         break;
     case RV_KIND_ALU_RR:
     case RV_KIND_LR:
@@ -97,14 +113,15 @@ static void slot_decode(struct interp *it, const struct rv_hart *h, uint32_t bit
     case RV_KIND_AMO:
     case RV_KIND_AMOCAS:
     case RV_KIND_SYSTEM:
-        s->a = slot_rd(&in);
-        s->imm = in.rs2;
+        s.a = slot_rd(&in);
+        s.imm = in.rs2;
         break;
     default:
-        s->a = slot_rd(&in);
-        s->imm = in.imm;
+        s.a = slot_rd(&in);
+        s.imm = in.imm;
         break;
     }
+    return s;
 }
 
 /* Where protection differs within a page, both halves of a long instruction have to be allowed. */
@@ -118,6 +135,9 @@ static bool interp_second_half(struct rv_hart *h, const struct code_page *p, uin
     fault->tval = pc + 2;
     return rv_translate(h, h->fetch_view, pc + 2, 2, RV_EXEC, &t, &fault->cause);
 }
+
+/* In place of a cause: a process's code pages are full, the owner has to make room. */
+#define INTERP_NO_ROOM ((enum rv_cause)255)
 
 /* The code page that holds pc, entered into the hart's fetch TLB; NULL with *fault. */
 static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transient,
@@ -133,6 +153,10 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
     struct code_page *p = code_cache_get(it->code, gpa, bytes, h->code_epoch, &restarted);
     if (restarted)
         rv_fetch_forget(h);
+    if (!p) {
+        fault->cause = INTERP_NO_ROOM;
+        return NULL;
+    }
     struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(pc)];
     *transient = e->tag != align_down(pc, RV_PAGE);
     if (!*transient)
@@ -153,12 +177,12 @@ static bool interp_cross(struct vcpu *v, struct code_page *page, uint64_t pc,
     page->run[CODE_SLOTS / 64 - 1] |= UINT64_C(1) << 63;
     uint32_t bits = le16_get(&page->bytes[4094]) | (uint32_t)le16_get(next) << 16;
     if (bits != page->cross_bits || !page->cross_handler) {
-        struct code_slot s;
-        slot_decode(v->engine_data, v->arch, bits, &s);
-        page->cross_bits = bits;
-        page->cross_handler = s.handler;
+        struct code_slot s = slot_of(v->engine_data, v->arch, bits);
+        unsigned handler = s.handler;
         s.handler = HANDLER_CROSSING;
-        page->slots[CODE_SLOTS - 1] = s;
+        slot_set(&page->slots[CODE_SLOTS - 1], s);
+        page->cross_bits = bits;
+        __atomic_store_n(&page->cross_handler, (uint16_t)handler, __ATOMIC_RELEASE);
     }
     return true;
 }
@@ -181,9 +205,10 @@ static unsigned slot_handler(struct interp *it, const struct rv_hart *h, struct 
     struct code_slot *s = &page->slots[slot];
     if (slot == CODE_SLOTS - 1 && (page->bytes[4094] & 3) == 3)
         return HANDLER_CROSSING;
-    slot_decode(it, h, page_bits(page, slot), s);
-    unsigned handler = s->handler;
-    s->handler = HANDLER_NATIVE;
+    struct code_slot decoded = slot_of(it, h, page_bits(page, slot));
+    unsigned handler = decoded.handler;
+    decoded.handler = HANDLER_NATIVE;
+    slot_set(s, decoded);
     return handler;
 }
 
@@ -231,10 +256,15 @@ static bool exec_cbo(struct vcpu *v, unsigned op, uint64_t va, bool *illegal,
     return !*illegal && rv_mem_cbo(v, va, op == RV_OP_CBO_ZERO ? RV_CBO_ZERO : RV_CBO_FLUSH, fault);
 }
 
-static void exec_fence_i(struct rv_hart *h)
+/* The owner of a process's vCPU stops the others, with which it shares what was decoded. */
+static void exec_fence_i(struct vcpu *v)
 {
+    struct rv_hart *h = v->arch;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
-    rv_fence_i(h);
+    if (h->process)
+        vcpu_request(v, VCPU_REQ_FENCE_I);
+    else
+        rv_fence_i(h);
 }
 
 static bool interp_breakpoint(struct vcpu *v, uint64_t pc)
@@ -326,13 +356,16 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     GOTO_NEXT(len);
 
 /* Reads into `value`; the slow path goes to `fault`. */
-#define LOAD(name)                                                          \
+#define LOAD(name, len)                                                     \
     uint64_t va = X(ip->b) + IMM;                                           \
-    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                  \
+    const struct rv_tlb_entry *e;                                           \
     MEM_##name value;                                                       \
-    if (HIT(e->rtag, va, MEM_##name)) {                                     \
+    if (!tlb) {                                                             \
+        GUARDED_LOAD(value, va, slow_##name##_##len);                       \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {  \
         value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
     } else {                                                                \
+        slow_##name##_##len:;                                               \
         uint64_t raw;                                                       \
         SYNC();                                                             \
         it->tlb_misses++;                                                   \
@@ -341,12 +374,15 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
         value = (MEM_##name)raw;                                            \
     }
 
-#define STORE(name, data)                                                                \
+#define STORE(name, data, len)                                                           \
     uint64_t va = X(ip->b) + IMM;                                                        \
-    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                               \
-    if (HIT(e->wtag, va, MEM_##name)) {                                                  \
+    const struct rv_tlb_entry *e;                                                        \
+    if (!tlb) {                                                                          \
+        GUARDED_STORE((MEM_##name)(data), va, slow_##name##_##len);                      \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {               \
         __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
     } else {                                                                             \
+        slow_##name##_##len:;                                                            \
         SYNC();                                                                          \
         it->tlb_misses++;                                                                \
         if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                    \
@@ -354,24 +390,24 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     }
 
 #define OP_load(ID, name, sem, len)      \
-    LOAD(name)                           \
+    LOAD(name, len)                      \
     X(ip->a) = (uint64_t)(int64_t)value; \
     GOTO_NEXT(len);
 
 #define OP_fload(ID, name, sem, len)           \
     FP_ON(0);                                  \
-    LOAD(name)                                 \
+    LOAD(name, len)                            \
     h->f[ip->a] = BOX_##name((uint64_t)value); \
     h->mstatus |= RV_MSTATUS_FS;               \
     GOTO_NEXT(len);
 
 #define OP_store(ID, name, sem, len) \
-    STORE(name, X(ip->a))            \
+    STORE(name, X(ip->a), len)       \
     GOTO_NEXT(len);
 
 #define OP_fstore(ID, name, sem, len) \
     FP_ON(0);                         \
-    STORE(name, h->f[ip->a])          \
+    STORE(name, h->f[ip->a], len)     \
     GOTO_NEXT(len);
 
 /* A jump within the page stays in its slots; everything else looks the page up. */
@@ -422,17 +458,19 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     X(ip->a) = failed;                                                                          \
     GOTO_NEXT(len);
 
-#define OP_amo(ID, name, sem, len)                                             \
-    uint64_t va = X(ip->b);                                                    \
-    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                     \
-    void *mem = HOST(e, va, void);                                             \
-    if (!HIT(e->wtag | e->rtag, va, amo_type_##name)) {                        \
-        SYNC();                                                                \
-        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, &fault); \
-        if (!mem)                                                              \
-            goto fault;                                                        \
-    }                                                                          \
-    X(ip->a) = amo_##name(mem, X(ip->imm));                                    \
+#define OP_amo(ID, name, sem, len)                                                          \
+    uint64_t va = X(ip->b);                                                                 \
+    const struct rv_tlb_entry *e;                                                           \
+    void *mem;                                                                              \
+    if (tlb && (e = &tlb[rv_tlb_index(va)], HIT(e->wtag | e->rtag, va, amo_type_##name))) { \
+        mem = HOST(e, va, void);                                                            \
+    } else {                                                                                \
+        SYNC();                                                                             \
+        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, &fault);              \
+        if (!mem)                                                                           \
+            goto fault;                                                                     \
+    }                                                                                       \
+    X(ip->a) = amo_##name(mem, X(ip->imm));                                                 \
     GOTO_NEXT(len);
 
 #define OP_amocas(ID, name, sem, len)            \
@@ -462,7 +500,7 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
 
 #define OP_fence(ID, name, sem, len)         \
     if (RV_OP_##ID == RV_OP_FENCE_I) {       \
-        exec_fence_i(h);                     \
+        exec_fence_i(v);                     \
         pc = PC + (len);                     \
         icount++;                            \
         goto jump;                           \
@@ -508,7 +546,7 @@ static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
     const void *const *dispatch = run_table;
     struct code_page *page = NULL;
     struct code_slot *ip = NULL;
-    struct rv_tlb_entry *tlb = NULL;
+    struct rv_tlb_entry *tlb = NULL; /* stays so for a process */
     uint64_t page_va = 0, pc = h->pc, next_pc, icount = h->icount;
     const uint64_t limit = max_insns > UINT64_MAX - icount ? UINT64_MAX : icount + max_insns;
     const uint64_t soft_limit = limit - icount > INTERP_MAX_RUN ? limit - INTERP_MAX_RUN : icount;
@@ -538,7 +576,7 @@ resume:
             pc = h->pc;
         }
     }
-    tlb = h->tlb->entry;
+    tlb = h->process ? NULL : h->tlb->entry;
 
     /* pc is where to go on, on whatever page. */
 jump:
@@ -621,8 +659,8 @@ step:
     goto *run_table[ip->handler == HANDLER_NATIVE ? slot_handler(it, h, page, SLOT) : ip->handler];
 
 undecoded:
-    page->run[SLOT / 64] |= UINT64_C(1) << SLOT % 64;
-    slot_decode(it, h, page_bits(page, SLOT), ip);
+    __atomic_fetch_or(&page->run[SLOT / 64], UINT64_C(1) << SLOT % 64, __ATOMIC_RELAXED);
+    slot_set(ip, slot_of(it, h, page_bits(page, SLOT)));
     goto *run_table[ip->handler];
 
 crossing:
@@ -668,6 +706,16 @@ fault:
 fetch_fault:
     h->pc = pc;
     h->icount = icount;
+    if (h->process && fault.cause == INTERP_NO_ROOM) {
+        atomic_fetch_or(&v->requests, VCPU_REQ_RENEW);
+        goto leave;
+    }
+    if (h->process) {
+        h->scause = fault.cause;
+        h->stval = fault.tval;
+        exit = VCPU_EXIT_TRAP;
+        goto leave;
+    }
     interp_trap(v, &fault);
     icount = h->icount;
     pc = h->pc;
@@ -692,6 +740,60 @@ leave:
 
 /* ---- engine_ops ---- */
 
+static void interp_shared_free(struct interp_shared *s)
+{
+    if (!s)
+        return;
+    code_cache_free(s->code);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+static struct interp_shared *interp_shared_new(bool process)
+{
+    struct interp_shared *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    pthread_mutex_init(&s->lock, NULL);
+    s->code = code_cache_new(HANDLER_CROSSING, HANDLER_PAGE_END, process);
+    if (s->code)
+        return s;
+    interp_shared_free(s);
+    return NULL;
+}
+
+static struct interp_shared *interp_shared_get(struct vcpu *v)
+{
+    const struct rv_hart *h = v->arch;
+    if (v->shares)
+        return ((struct interp *)v->shares->engine_data)->shared;
+    return interp_shared_new(h->process);
+}
+
+static void interp_use(struct interp *it)
+{
+    struct interp_shared *s = it->shared;
+    pthread_mutex_lock(&s->lock);
+    it->next = s->users;
+    s->users = it;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The last one to go takes everything with it. */
+static void interp_leave(struct interp *it)
+{
+    struct interp_shared *s = it->shared;
+    pthread_mutex_lock(&s->lock);
+    struct interp **at = &s->users;
+    while (*at != it)
+        at = &(*at)->next;
+    *at = it->next;
+    bool last = !s->users;
+    pthread_mutex_unlock(&s->lock);
+    if (last)
+        interp_shared_free(s);
+}
+
 static void interp_page_changed(void *ctx, struct code_page *page)
 {
     struct vcpu *v = ctx;
@@ -704,8 +806,8 @@ int interp_attach(struct vcpu *v, const struct interp_hooks *hooks, void *hooks_
 {
     struct interp *it = calloc(1, sizeof *it);
     if (it)
-        it->code = code_cache_new(HANDLER_CROSSING, HANDLER_PAGE_END);
-    if (!it || !it->code) {
+        it->shared = interp_shared_get(v);
+    if (!it || !it->shared) {
         free(it);
         return error_set(err, ENOMEM, "out of memory for the interpreter of hart %u", v->index);
     }
@@ -714,7 +816,10 @@ int interp_attach(struct vcpu *v, const struct interp_hooks *hooks, void *hooks_
         it->hot[i] = it->threshold;
     it->hooks = hooks;
     it->hooks_data = hooks_data;
-    if (hooks)
+    it->v = v;
+    it->code = it->shared->code;
+    interp_use(it);
+    if (hooks && !v->shares)
         code_cache_set_changed(it->code, interp_page_changed, v);
     v->engine_data = it;
     rv_mem_connect(v->arch, v);
@@ -778,7 +883,9 @@ bool interp_page_same(struct vcpu *v, struct code_page *page)
     const struct rv_hart *h = v->arch;
     uint64_t made = code_cache_made(it->code);
     bool restarted;
-    const uint8_t *bytes = addrspace_readable(v->mem, page->gpa, RV_PAGE);
+    const uint8_t *bytes = rv_mem_page(v, page->gpa);
+    if (!bytes)
+        return false;
     code_cache_get(it->code, page->gpa, bytes, h->code_epoch, &restarted);
     return code_cache_made(it->code) == made;
 }
@@ -790,12 +897,59 @@ void interp_forget(struct vcpu *v)
     rv_fetch_forget(v->arch);
 }
 
+/* ---- of processes ---- */
+
+static const uint8_t *interp_bytes_now(void *ctx, gpa_t page)
+{
+    const struct vcpu *v = ctx;
+    const struct rv_hart *h = v->arch;
+    return h->env.executable(ctx, page) ? rv_mem_page(ctx, page) : NULL;
+}
+
+void interp_code_changed(struct vcpu *v, uint64_t start, uint64_t end)
+{
+    struct interp *it = v->engine_data;
+    if (it->hooks)
+        code_cache_set_changed(it->code, interp_page_changed, v);
+    bool changed = code_cache_full(it->code);
+    if (changed)
+        code_cache_reset(it->code);
+    else
+        changed = code_cache_check(it->code, start, end, interp_bytes_now, v);
+    for (struct interp *user = it->shared->users; changed && user; user = user->next)
+        rv_tlb_flush(user->v->arch);
+}
+
+bool interp_has_code(struct vcpu *v, uint64_t start, uint64_t end)
+{
+    struct interp *it = v->engine_data;
+    return code_cache_full(it->code) || code_cache_has(it->code, start, end);
+}
+
+void interp_fork_begin(struct vcpu *v)
+{
+    struct interp *it = v->engine_data;
+    pthread_mutex_lock(&it->shared->lock);
+    code_cache_lock(it->code);
+}
+
+void interp_fork_end(struct vcpu *v, bool child)
+{
+    struct interp *it = v->engine_data;
+    code_cache_unlock(it->code);
+    if (child) {
+        it->next = NULL;
+        it->shared->users = it;
+    }
+    pthread_mutex_unlock(&it->shared->lock);
+}
+
 static void interp_detach(struct vcpu *v)
 {
     struct interp *it = v->engine_data;
     if (!it)
         return;
-    code_cache_free(it->code);
+    interp_leave(it);
     free(it);
     v->engine_data = NULL;
 }
@@ -843,6 +997,10 @@ const struct engine_ops engine_interp = {
     .debug_changed = interp_debug_changed,
     .flush_tlb = interp_flush_tlb,
     .fence_i = interp_fence_i,
+    .code_changed = interp_code_changed,
+    .has_code = interp_has_code,
+    .fork_begin = interp_fork_begin,
+    .fork_end = interp_fork_end,
     .loaded = rv_mem_relink,
     .icount = interp_icount,
     .stats = interp_stats,

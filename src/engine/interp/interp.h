@@ -45,6 +45,12 @@ bool interp_page_same(struct vcpu *v, struct code_page *page);
 /* Forgets all code, native or not. */
 void interp_forget(struct vcpu *v);
 
+/* The engine_ops of these names. */
+void interp_code_changed(struct vcpu *v, uint64_t start, uint64_t end);
+bool interp_has_code(struct vcpu *v, uint64_t start, uint64_t end);
+void interp_fork_begin(struct vcpu *v);
+void interp_fork_end(struct vcpu *v, bool child);
+
 /* The exception of an instruction at h->pc that an engine executed on its own. */
 struct rv_fault;
 void interp_trap(struct vcpu *v, const struct rv_fault *fault);

@@ -160,7 +160,9 @@ static void hart_choose_tlbs(struct rv_hart *h)
                                   [RV_VIEW_S_SUM] = &c->user_by_s,
                                   [RV_VIEW_M] = &h->tlb_m};
     h->tlb = tlb[h->view];
-    h->mem_base = h->view == RV_VIEW_U && c->window ? c->window : (uint64_t)(uintptr_t)h->tlb;
+    h->mem_base = h->process                          ? 0
+                  : h->view == RV_VIEW_U && c->window ? c->window
+                                                      : (uint64_t)(uintptr_t)h->tlb;
     h->fetch = h->fetch_view == RV_VIEW_U   ? &c->fetch
                : h->fetch_view == RV_VIEW_S ? &h->fetch_s
                                             : &h->fetch_m;

@@ -105,6 +105,8 @@ struct rv_hart_env {
     /* Atomically replaces old by new; false with *bus_error or because it was not old any more. */
     bool (*pte_swap)(void *ctx, uint64_t gpa, uint64_t old, uint64_t new, bool *bus_error);
     void *ctx;
+    /* Of a process: whether it may execute at va, which is then there. */
+    bool (*executable)(void *ctx, uint64_t va);
 };
 
 struct rv_hart {
@@ -140,6 +142,8 @@ struct rv_hart {
     uint64_t exts;    /* enabled instruction extensions, mask of enum rv_ext */
     uint8_t satp_max; /* RV_SATP_SV39, _SV48 or _SV57: the largest mode satp takes */
     uint8_t sbi;      /* guise itself is the M-mode: calls from S-mode leave the engine */
+    uint8_t process;  /* the hart is a process's: U-mode only, memory is this process's own, calls
+                         and  exceptions leave the engine */
     struct rv_hart_env env;
     _Atomic uint64_t *irq_lines; /* interrupt inputs; the owner's */
 
@@ -149,7 +153,8 @@ struct rv_hart {
     /* The TLBs of view and fetch_view in the current context; kept by rv_hart_view_changed. */
     struct rv_tlb *tlb;
     struct rv_fetch_tlb *fetch;
-    uint64_t mem_base; /* for generated code: the address of *tlb, or the context's window */
+    uint64_t mem_base; /* for generated code: the address of *tlb, or the context's window; 0: a
+                          process */
 
     /* The engine's: something of a context that has a window is to be dropped. NULL: none. */
     void (*fenced)(struct rv_hart *h, unsigned context, const struct rv_fence *f);

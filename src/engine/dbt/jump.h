@@ -1,0 +1,42 @@
+/*
+ * Jump caches: where the code of a guest address is, for indirect exits of regions. Each view of a
+ * vCPU has one, the U view one in each context.
+ *
+ * Threads: the vCPU's only; in a process also whoever has stopped all vCPUs.
+ */
+#pragma once
+
+#include "engine/dbt/region.h"
+
+#define JUMP_CACHE 4096u /* entries */
+#define JUMP_NOTED 256u  /* of them are noted, so that emptying costs by what is there */
+
+struct jump_entry {
+    uint64_t pc; /* UINT64_MAX: empty */
+    const void *code;
+};
+
+/* Where code is in one fetch TLB at one time: good as long as its epoch is. */
+struct jump_cache {
+    uint64_t epoch;
+    struct jump_entry *entry; /* NULL: not used yet */
+    uint32_t puts; /* since it was empty; of the first JUMP_NOTED the index is in `noted` */
+    uint16_t noted[JUMP_NOTED];
+};
+
+struct jump_caches {
+    struct jump_cache cache[RV_VIEWS + RV_CONTEXTS];
+};
+
+/* All are unused. */
+void jump_caches_init(struct jump_caches *js);
+void jump_caches_fini(struct jump_caches *js);
+void jump_caches_clear(struct jump_caches *js);
+
+/*
+ * The cache of a view, for U also of the context, emptied if it was filled in another epoch. NULL:
+ * out of memory.
+ */
+struct jump_cache *jump_cache_at(struct jump_caches *js, unsigned view, unsigned context,
+                                 uint64_t epoch);
+void jump_cache_put(struct jump_cache *j, uint64_t pc, const void *code);
