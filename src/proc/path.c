@@ -142,7 +142,8 @@ void path_look_up(struct thread *t, uint64_t guest, bool follow, struct path *pa
     if (!guarded_load((const void *)(uintptr_t)guest, 1, &first) || first != '/' ||
         !path_read(guest, text))
         return;
-    path->proc = proc_file_find(text, getpid());
+    if (!strncmp(text, "/proc", 5))
+        path->proc = proc_file_find(text, getpid());
     if (path->proc == PROC_FILE_EXE && follow)
         path_substitute(path, p->exe);
     else if (path->proc != PROC_FILE_NONE)

@@ -25,7 +25,7 @@ struct thread {
     struct process *process;
     struct vcpu vcpu;
     struct rv_hart *hart;
-    struct thread *next, *prev; /* of the process; process->lock */
+    struct thread *next, *prev; /* of the process, NULL ends them; process->lock */
     pid_t tid;
     uint64_t clear_child_tid; /* guest address: cleared and woken when the thread ends; 0: none */
     struct thread_signals signals;
