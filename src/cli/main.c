@@ -6,7 +6,8 @@
 #error "the build defines GUISE_VERSION"
 #endif
 
-static const struct verb *const verbs[] = {&verb_run, &verb_disasm, &verb_version, &verb_help};
+static const struct verb *const verbs[] = {&verb_run, &verb_exec, &verb_disasm, &verb_version,
+                                           &verb_help};
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
 
 int fail_usage(const char *sentence)
@@ -48,7 +49,9 @@ const struct verb verb_version = {
 
 static void print_overview(FILE *out)
 {
-    fputs("guise runs unmodified operating systems as virtual machines.\n\nusage:\n", out);
+    fputs("guise runs unmodified operating systems as virtual machines, and riscv64 programs as\n"
+          "processes.\n\nusage:\n",
+          out);
     for (size_t i = 0; i < VERB_COUNT; i++)
         fprintf(out, "  guise %-34s %s\n", verbs[i]->usage, verbs[i]->summary);
     fputs("\nexit codes: 0 when the guest switches itself off, the guest's code when it reports\n"

@@ -53,6 +53,18 @@ int options_parse(const struct option *table, int argc, char **argv, void *ctx,
     return rc;
 }
 
+int options_parse_first(const struct option *table, int argc, char **argv, void *ctx, int *first,
+                        struct error *err)
+{
+    int i = 0, rc = 0;
+    while (i < argc && argv[i][0] == '-' && argv[i][1] && strcmp(argv[i], "--") && !rc) {
+        rc = option_take(table, argc, argv, &i, ctx, err);
+        i++;
+    }
+    *first = i < argc && !strcmp(argv[i], "--") ? i + 1 : i;
+    return rc;
+}
+
 #define HELP_INDENT 26
 #define HELP_WIDTH 78
 
@@ -118,4 +130,12 @@ int parse_size(const char *text, uint64_t *value, struct error *err)
         return error_set(err, ERANGE, "'%s' is more than any machine has", text);
     *value = (uint64_t)v << shift;
     return 0;
+}
+
+int parse_code_cache(const char *text, uint64_t *value, struct error *err)
+{
+    int rc = parse_size(text, value, err);
+    if (!rc && (*value < 1u << 20 || *value > 1u << 30))
+        rc = error_set(err, ERANGE, "'%s' is not between 1M and 1G", text);
+    return rc;
 }

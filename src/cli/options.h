@@ -25,9 +25,15 @@ int options_parse(const struct option *table, int argc, char **argv, void *ctx,
                   int (*argument)(void *ctx, const char *value, struct error *err),
                   struct error *err);
 
+/* The same up to the first argument or behind "--": *first is its index, argc: none. */
+int options_parse_first(const struct option *table, int argc, char **argv, void *ctx, int *first,
+                        struct error *err);
+
 void options_help(const struct option *table, FILE *out);
 
 /* "512M", "2G", "64K", plain bytes. ERANGE beyond 2^62. */
 int parse_size(const char *text, uint64_t *value, struct error *err);
+/* A size that code memory can have. */
+int parse_code_cache(const char *text, uint64_t *value, struct error *err);
 /* A decimal number from min to max. */
 int parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *value, struct error *err);

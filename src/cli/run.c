@@ -63,11 +63,7 @@ static int set_cpus(void *ctx, const char *value, struct error *err)
 static int set_code_cache(void *ctx, const char *value, struct error *err)
 {
     struct run_settings *s = ctx;
-    if (parse_size(value, &s->vm.code_cache, err))
-        return error_prefix(err, "--code-cache");
-    if (s->vm.code_cache < 1u << 20 || s->vm.code_cache > 1u << 30)
-        return error_set(err, ERANGE, "--code-cache must be between 1M and 1G, not %s", value);
-    return 0;
+    return parse_code_cache(value, &s->vm.code_cache, err) ? error_prefix(err, "--code-cache") : 0;
 }
 
 static int set_memory(void *ctx, const char *value, struct error *err)

@@ -23,7 +23,10 @@ struct elf_script {
     const char *argument; /* NULL: none */
 };
 
-/* Looks at the first bytes of an open file; fills *script for ELF_KIND_SCRIPT. -errno. */
+/*
+ * Looks at the first bytes of an open file; fills *script for ELF_KIND_SCRIPT. -errno; ENOEXEC: the
+ * script's line names no interpreter, or not all of it is in the first ELF_SCRIPT_MAX bytes.
+ */
 int elf_kind(int fd, enum elf_kind *kind, struct elf_script *script);
 
 struct elf_start {
@@ -41,8 +44,13 @@ struct elf_args {
 
 /*
  * Maps the program and its interpreter, makes the stack with arguments, environment and auxv, sets
- * up the heap. -errno as exec's (ENOEXEC for what is no sound file, ENOENT for a missing
- * interpreter) with a sentence that names the file; nothing of guise is harmed by any file.
+ * up the heap and the return from handlers of signals (mm->sigreturn). *mm is empty before;
+ * fault_init is in force. Before anything of the program runs: the stack's strings are written
+ * without guard.
+ *
+ * -errno as exec's (ENOEXEC, EINVAL for what is no sound file, ELIBBAD for such an interpreter,
+ * ENOENT for a missing one, E2BIG) with a sentence that names the file; *mm then holds what was
+ * mapped so far. Nothing of guise is harmed by any file.
  */
 int elf_load(struct mm *mm, const struct elf_args *args, struct elf_start *start,
              struct error *err);

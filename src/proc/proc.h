@@ -10,6 +10,8 @@
 #include "base/error.h"
 #include "core/engine.h"
 
+#include <stdio.h>
+
 struct proc_config {
     const struct engine_ops *engine;
     const char *program; /* path; looked up below `sysroot` first if it is absolute */
@@ -20,6 +22,7 @@ struct proc_config {
                                 "exec", options; NULL ends them */
     uint64_t code_cache;     /* as vcpu.code_cache */
     bool strace;             /* system calls are told on stderr */
+    FILE *dump;              /* what is translated is written there; NULL: no */
     bool stats;              /* the engine's counters on stderr at the end */
 };
 

@@ -15,6 +15,8 @@
 #include "isa/riscv64/hart.h"
 #include "proc/mm.h"
 #include "proc/proc.h"
+#include "proc/rlimits.h"
+#include "proc/seccomp.h"
 #include "proc/signal.h"
 
 #include <sys/types.h>
@@ -23,11 +25,16 @@ struct thread {
     struct process *process;
     struct vcpu vcpu;
     struct rv_hart *hart;
-    struct thread *next, *prev; /* of the process; process->lock */
+    struct thread *next, *prev; /* of the process, NULL ends them; process->lock */
     pid_t tid;
     uint64_t clear_child_tid; /* guest address: cleared and woken when the thread ends; 0: none */
     struct thread_signals signals;
-    void *alt_stack; /* host's, for the handlers of host signals */
+    struct seccomp seccomp; /* inherited: seccomp_inherit */
+    bool vfork;             /* a child that shares its parent's memory */
+    bool own_actions;       /* signals.actions is its own */
+    bool clear_actions;     /* of vfork's child: signals_clear first of all */
+    void *exec_memory;      /* of vfork's child, which exec took with it */
+    void *end;              /* jmp_buf *: where the host's thread ends; NULL: the first thread */
 };
 
 struct process {
@@ -36,11 +43,17 @@ struct process {
     struct mm mm;
     pthread_mutex_t lock; /* threads */
     struct thread *threads;
-    char *exe;   /* absolute path of the program, as /proc/self/exe gives it */
-    int exe_fd;  /* O_PATH */
-    int self_fd; /* guise itself, O_PATH: also where /proc is not mounted */
+    pthread_mutex_t stop_lock; /* held while all threads but one are kept out of the guest */
+    _Atomic bool stopping;     /* so they are to be */
+    char *exe;                 /* absolute path of the program, as /proc/self/exe gives it */
+    int exe_fd;                /* O_PATH */
+    int self_fd;               /* guise itself, O_PATH: also where /proc is not mounted */
     uint64_t auxv, auxv_size;
+    struct guest_limits limits; /* process->lock */
 };
+
+/* Of the time CSR, in Hz: as on the board `virt`. */
+#define PROCESS_TIME_FREQUENCY UINT64_C(10000000)
 
 /* Registers of the calling convention. */
 enum { REG_RA = 1, REG_SP = 2, REG_TP = 4, REG_A0 = 10, REG_A1, REG_A2, REG_A7 = 17 };

@@ -151,18 +151,22 @@ void vm_clock_changed(void *ctx)
 
 /* ---- construction ---- */
 
+const struct engine_ops *vm_find_engine(const char *name, struct error *err)
+{
+    for (unsigned i = 0; engines[i]; i++)
+        if (!strcmp(name, "auto") || !strcmp(name, engines[i]->name))
+            return engines[i];
+    error_set(err, EINVAL,
+              "there is no engine '%s' on this host: give auto, or one of those "
+              "that 'guise help run' names",
+              name);
+    return NULL;
+}
+
 static int vm_pick_engine(struct vm *vm, struct error *err)
 {
-    const char *name = vm->config.engine;
-    for (unsigned i = 0; engines[i]; i++)
-        if (!strcmp(name, "auto") || !strcmp(name, engines[i]->name)) {
-            vm->engine = engines[i];
-            return 0;
-        }
-    return error_set(err, EINVAL,
-                     "there is no engine '%s' on this host: give auto, or one of those "
-                     "that 'guise help run' names",
-                     name);
+    vm->engine = vm_find_engine(vm->config.engine, err);
+    return vm->engine ? 0 : -EINVAL;
 }
 
 static int vm_open_dump(struct vm *vm, struct error *err)

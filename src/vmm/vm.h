@@ -44,6 +44,10 @@ struct vm_config {
 /* Defaults: engine auto, 1 cpu, 256 MiB, 39 bits, console stdio. */
 void vm_config_init(struct vm_config *config);
 
+/* An engine of this host by its name, or "auto". NULL with *err. */
+struct engine_ops;
+const struct engine_ops *vm_find_engine(const char *name, struct error *err);
+
 /* Makes everything that can fail: files are open and memory is there. NULL with *err. */
 struct vm *vm_new(const struct vm_config *config, struct error *err);
 void vm_free(struct vm *vm);

@@ -186,12 +186,14 @@ static bool region_fits(struct vcpu *v, const struct region *r)
         return false;
     if (r->uses_fp && ((h->mstatus & RV_MSTATUS_FS) != RV_MSTATUS_FS || h->frm > FP_RUP))
         return false;
+    const struct dbt *d = dbt_of(v);
+    if (d->code->shared)
+        return true; /* its pages are what they were as long as it is there */
     for (unsigned i = 1; i < r->pages; i++)
         if (interp_page_at(v, r->page[i].va) != r->page[i].page)
             return false;
     /* A look at its pages may have found that they have changed. */
-    const struct dbt *d = dbt_of(v);
-    return r->code && (!d->code->regions.full || d->code->shared);
+    return r->code && !d->code->regions.full;
 }
 
 /* ---- from region to region ---- */

@@ -340,12 +340,10 @@ static void emit_branch(struct emit *e, ir_ref ref)
 
 /* --- leaving ---------------------------------------------------------------------------------- */
 
-static void emit_exit(struct emit *e, ir_ref ref)
+/* With all slots home: a jump that can be linked. */
+static void emit_link(struct emit *e, ir_ref ref, uint64_t pc)
 {
-    const struct ir_snap *snap = &e->ir->snap[ir_at(e->ir, ref)->snap];
     struct back_code *out = e->out;
-    emit_home(e, ir_at(e->ir, ref)->snap);
-    emit_count(e, snap->retired);
     if (!emit_grow((void **)&out->links, &out->link_cap, out->link_count + 1, sizeof *out->links)) {
         e->failed = true;
         return;
@@ -353,8 +351,16 @@ static void emit_exit(struct emit *e, ir_ref ref)
     struct emit_stub *s = emit_stub(e, STUB_LINK, ref);
     s->to = out->link_count++;
     asm_nop(&e->a, (3 - asm_pos(&e->a)) & 3);
-    out->links[s->to] = (struct back_link){.pc = snap->pc, .field = asm_pos(&e->a) + 1};
+    out->links[s->to] = (struct back_link){.pc = pc, .field = asm_pos(&e->a) + 1};
     asm_jmp(&e->a, &s->label);
+}
+
+static void emit_exit(struct emit *e, ir_ref ref)
+{
+    const struct ir_snap *snap = &e->ir->snap[ir_at(e->ir, ref)->snap];
+    emit_home(e, ir_at(e->ir, ref)->snap);
+    emit_count(e, snap->retired);
+    emit_link(e, ref, snap->pc);
 }
 
 /*
@@ -371,14 +377,18 @@ static void emit_jump_cached(struct emit *e, uint64_t pc, struct asm_label *miss
     asm_jmp_m(&e->a, asm_mem(RCX, entry + 8));
 }
 
-/* An exit that is not linked, because there is nothing to link to or because it must not be. */
+/*
+ * An exit that is not linked, because there is nothing to link to or because it must not be: a
+ * process's is, as soon as it can.
+ */
 static void emit_link_stub(struct emit *e, struct emit_stub *s)
 {
     struct back_link *link = &e->out->links[s->to];
     struct asm_label miss = {0};
     asm_bind(&e->a, &s->label);
     link->stub = asm_pos(&e->a);
-    emit_jump_cached(e, link->pc, &miss);
+    if (e->t->window_bits != BACK_DIRECT)
+        emit_jump_cached(e, link->pc, &miss);
     asm_bind(&e->a, &miss);
     link->index = asm_pos(&e->a) + 1;
     asm_data(&e->a, "\xb8\0\0\0\0", 5); /* mov eax, imm32 */
@@ -391,6 +401,10 @@ static void emit_exit_const(struct emit *e, ir_ref ref)
     struct asm_label miss = {0};
     emit_home(e, ins->snap);
     emit_count(e, e->ir->snap[ins->snap].retired);
+    if (e->t->window_bits == BACK_DIRECT) {
+        emit_link(e, ref, (uint64_t)ir_at(e->ir, ins->arg[0])->imm);
+        return;
+    }
     emit_jump_cached(e, (uint64_t)ir_at(e->ir, ins->arg[0])->imm, &miss);
     asm_bind(&e->a, &miss);
     emit_thunk_jump(e, 0xe9, BACK_THUNK_INDIRECT);

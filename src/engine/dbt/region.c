@@ -66,7 +66,11 @@ static void region_add_links(struct regions *rs, struct region *r, const struct 
         const struct back_link *l = &code->links[i];
         le32_put(r->code + l->index, rs->link_count);
         rs->link[rs->link_count++] = (struct region_link){
-            .pc = l->pc, .region = (uint32_t)(r - rs->region), .field = r->code + l->field};
+            .pc = l->pc,
+            .region = (uint32_t)(r - rs->region),
+            .field = l->field,
+            .stub = l->stub,
+        };
     }
 }
 
@@ -147,6 +151,7 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
         .code = rw,
         .size = rw ? (uint32_t)code->size : 0,
         .hash_next = *bucket,
+        .incoming = LINK_END,
         .view = place->view,
         .pages = place->pages,
     };
@@ -160,6 +165,21 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
     return r;
 }
 
+/* Links to a region that goes lead to their stubs again. */
+static void region_unlink(struct regions *rs, struct region *r)
+{
+    uint32_t next;
+    for (uint32_t n = r->incoming; n != LINK_END; n = next) {
+        struct region_link *l = &rs->link[n - 1];
+        const uint8_t *from = rs->region[l->region].code;
+        next = l->next;
+        l->next = 0;
+        if (from)
+            asm_patch_rel32(rs->region[l->region].code + l->field, from + l->stub);
+    }
+    r->incoming = LINK_END;
+}
+
 void regions_drop_page(struct regions *rs, struct code_page *page)
 {
     while (page->native_list) {
@@ -170,6 +190,7 @@ void regions_drop_page(struct regions *rs, struct code_page *page)
         if (r->code)
             codemem_free(&rs->mem, r->code, r->size);
         r->code = NULL;
+        region_unlink(rs, r);
     }
 }
 
@@ -181,13 +202,26 @@ static bool region_has_page(const struct region *r, const struct region_page *p)
     return false;
 }
 
-bool region_link_to(struct regions *rs, uint32_t link, const struct region *to)
+static bool region_may_link(const struct regions *rs, const struct region *from,
+                            const struct region *to)
 {
-    const struct region *from = &rs->region[rs->link[link].region];
-    for (unsigned i = 0; i < to->pages; i++)
+    for (unsigned i = 0; i < to->pages && !rs->process; i++)
         if (!region_has_page(from, &to->page[i]))
             return false;
-    asm_patch_rel32(rs->link[link].field, to->code);
+    return true;
+}
+
+bool region_link_to(struct regions *rs, uint32_t link, struct region *to)
+{
+    struct region_link *l = &rs->link[link];
+    const struct region *from = &rs->region[l->region];
+    if (!region_may_link(rs, from, to))
+        return false;
+    if (rs->process && !l->next) {
+        l->next = to->incoming;
+        to->incoming = link + 1;
+    }
+    asm_patch_rel32(from->code + l->field, to->code);
     return true;
 }
 
@@ -220,6 +254,7 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
     if (rc)
         return rc;
     rs->target = t;
+    rs->process = process;
     rs->region = calloc(MAX_REGIONS, sizeof *rs->region);
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
     rs->by_granule = calloc(CODE_SIZE / CODEMEM_GRANULE, sizeof *rs->by_granule);

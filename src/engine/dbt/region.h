@@ -2,9 +2,10 @@
  * Installed regions: their code, where each begins, and the links between them.
  *
  * A region belongs to one vCPU or all threads of a process, some pages of decoded code and one view
- * of memory; it begins on the first of its pages. A link leads to a region whose pages are all
- * pages of the one it leaves, at the same addresses, so it needs no look at translations. When a
- * page's bytes change all its regions go at once. Everything is bounded; what does not fit sets
+ * of memory; it begins on the first of its pages. A machine's links lead to a region whose pages
+ * are all pages of the one they leave, at the same addresses, so they need no look at translations.
+ * A process has one translation only, and its links lead anywhere. When a page's bytes change all
+ * its regions go at once, and the links to them. Everything is bounded; what does not fit sets
  * `full`, and the owner starts over with regions_reset.
  *
  * Threads: the owner's lock; region_slow_path needs none.
@@ -30,6 +31,7 @@ struct region {
     uint8_t view;       /* enum rv_view, | REGION_WINDOW */
     uint8_t pages;
     bool uses_fp;
+    uint32_t incoming;             /* of a process: links that lead here, a chain of link + 1 */
     uint32_t sites_at, site_count; /* back_code.sites, in the code */
     struct region_page page[FRONT_PAGES];
 };
@@ -40,8 +42,10 @@ struct region {
 struct region_link {
     uint64_t pc;
     uint32_t region;
-    uint8_t *field; /* rw view */
+    uint32_t field, stub; /* offsets in its code: the jump, and where it goes unlinked */
+    uint32_t next;        /* of region.incoming; LINK_END: the last; 0: not linked */
 };
+#define LINK_END UINT32_MAX
 
 #define REGION_HASH 65536u
 
@@ -58,6 +62,7 @@ struct regions {
     uint32_t hash[REGION_HASH]; /* index + 1 */
     uint32_t *by_granule;       /* of code memory: index + 1 of the region that was last there */
     bool full;
+    bool process;   /* links lead anywhere */
     size_t written; /* bytes of code since the rw view was last given up */
 };
 
@@ -98,4 +103,4 @@ static inline const void *region_code(const struct regions *rs, const struct reg
 uintptr_t region_slow_path(const struct regions *rs, uintptr_t pc, bool *write);
 
 /* The exit `link` was taken: from now on it goes to `to`, if it may. */
-bool region_link_to(struct regions *rs, uint32_t link, const struct region *to);
+bool region_link_to(struct regions *rs, uint32_t link, struct region *to);

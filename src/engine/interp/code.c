@@ -56,7 +56,6 @@ void code_cache_free(struct code_cache *c)
 {
     if (!c)
         return;
-    code_cache_reset(c);
     munmap(c->pages, c->max * sizeof *c->pages);
     pthread_mutex_destroy(&c->lock);
     free(c);

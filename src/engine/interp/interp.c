@@ -23,6 +23,7 @@
 #include "engine/interp/exec_fp.h"
 #include "engine/rv_mem.h"
 #include "engine/rv_sys.h"
+#include "host/guarded_inline.h"
 #include "isa/riscv64/alu.h"
 #include "isa/riscv64/decode.h"
 
@@ -355,13 +356,16 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     GOTO_NEXT(len);
 
 /* Reads into `value`; the slow path goes to `fault`. */
-#define LOAD(name)                                                          \
+#define LOAD(name, len)                                                     \
     uint64_t va = X(ip->b) + IMM;                                           \
-    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                  \
+    const struct rv_tlb_entry *e;                                           \
     MEM_##name value;                                                       \
-    if (HIT(e->rtag, va, MEM_##name)) {                                     \
+    if (!tlb) {                                                             \
+        GUARDED_LOAD(value, va, slow_##name##_##len);                       \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {  \
         value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
     } else {                                                                \
+        slow_##name##_##len:;                                               \
         uint64_t raw;                                                       \
         SYNC();                                                             \
         it->tlb_misses++;                                                   \
@@ -370,12 +374,15 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
         value = (MEM_##name)raw;                                            \
     }
 
-#define STORE(name, data)                                                                \
+#define STORE(name, data, len)                                                           \
     uint64_t va = X(ip->b) + IMM;                                                        \
-    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                               \
-    if (HIT(e->wtag, va, MEM_##name)) {                                                  \
+    const struct rv_tlb_entry *e;                                                        \
+    if (!tlb) {                                                                          \
+        GUARDED_STORE((MEM_##name)(data), va, slow_##name##_##len);                      \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {               \
         __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
     } else {                                                                             \
+        slow_##name##_##len:;                                                            \
         SYNC();                                                                          \
         it->tlb_misses++;                                                                \
         if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                    \
@@ -383,24 +390,24 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     }
 
 #define OP_load(ID, name, sem, len)      \
-    LOAD(name)                           \
+    LOAD(name, len)                      \
     X(ip->a) = (uint64_t)(int64_t)value; \
     GOTO_NEXT(len);
 
 #define OP_fload(ID, name, sem, len)           \
     FP_ON(0);                                  \
-    LOAD(name)                                 \
+    LOAD(name, len)                            \
     h->f[ip->a] = BOX_##name((uint64_t)value); \
     h->mstatus |= RV_MSTATUS_FS;               \
     GOTO_NEXT(len);
 
 #define OP_store(ID, name, sem, len) \
-    STORE(name, X(ip->a))            \
+    STORE(name, X(ip->a), len)       \
     GOTO_NEXT(len);
 
 #define OP_fstore(ID, name, sem, len) \
     FP_ON(0);                         \
-    STORE(name, h->f[ip->a])          \
+    STORE(name, h->f[ip->a], len)     \
     GOTO_NEXT(len);
 
 /* A jump within the page stays in its slots; everything else looks the page up. */
@@ -451,17 +458,19 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     X(ip->a) = failed;                                                                          \
     GOTO_NEXT(len);
 
-#define OP_amo(ID, name, sem, len)                                             \
-    uint64_t va = X(ip->b);                                                    \
-    const struct rv_tlb_entry *e = &tlb[rv_tlb_index(va)];                     \
-    void *mem = HOST(e, va, void);                                             \
-    if (!HIT(e->wtag | e->rtag, va, amo_type_##name)) {                        \
-        SYNC();                                                                \
-        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, &fault); \
-        if (!mem)                                                              \
-            goto fault;                                                        \
-    }                                                                          \
-    X(ip->a) = amo_##name(mem, X(ip->imm));                                    \
+#define OP_amo(ID, name, sem, len)                                                          \
+    uint64_t va = X(ip->b);                                                                 \
+    const struct rv_tlb_entry *e;                                                           \
+    void *mem;                                                                              \
+    if (tlb && (e = &tlb[rv_tlb_index(va)], HIT(e->wtag | e->rtag, va, amo_type_##name))) { \
+        mem = HOST(e, va, void);                                                            \
+    } else {                                                                                \
+        SYNC();                                                                             \
+        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, &fault);              \
+        if (!mem)                                                                           \
+            goto fault;                                                                     \
+    }                                                                                       \
+    X(ip->a) = amo_##name(mem, X(ip->imm));                                                 \
     GOTO_NEXT(len);
 
 #define OP_amocas(ID, name, sem, len)            \
@@ -537,7 +546,7 @@ static enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
     const void *const *dispatch = run_table;
     struct code_page *page = NULL;
     struct code_slot *ip = NULL;
-    struct rv_tlb_entry *tlb = NULL;
+    struct rv_tlb_entry *tlb = NULL; /* stays so for a process */
     uint64_t page_va = 0, pc = h->pc, next_pc, icount = h->icount;
     const uint64_t limit = max_insns > UINT64_MAX - icount ? UINT64_MAX : icount + max_insns;
     const uint64_t soft_limit = limit - icount > INTERP_MAX_RUN ? limit - INTERP_MAX_RUN : icount;
@@ -567,7 +576,7 @@ resume:
             pc = h->pc;
         }
     }
-    tlb = h->tlb->entry;
+    tlb = h->process ? NULL : h->tlb->entry;
 
     /* pc is where to go on, on whatever page. */
 jump:

@@ -130,11 +130,32 @@ extern const char guarded_begin[] __attribute__((visibility("hidden")));
 extern const char guarded_failure[] __attribute__((visibility("hidden")));
 extern const char guarded_no_string[] __attribute__((visibility("hidden")));
 
+/* Of guarded_inline.h; made by the linker, if there is any. */
+struct guarded_site {
+    int32_t at, landing;
+};
+extern const struct guarded_site __start_guarded_sites[]
+    __attribute__((weak, visibility("hidden")));
+extern const struct guarded_site __stop_guarded_sites[] __attribute__((weak, visibility("hidden")));
+
+static uintptr_t guarded_field(const int32_t *field)
+{
+    return (uintptr_t)field + (uintptr_t)(intptr_t)(*field);
+}
+
+static uintptr_t guarded_inline_landing(uintptr_t pc)
+{
+    for (const struct guarded_site *s = __start_guarded_sites; s != __stop_guarded_sites; s++)
+        if (guarded_field(&s->at) == pc)
+            return guarded_field(&s->landing);
+    return 0;
+}
+
 uintptr_t guarded_landing(uintptr_t pc)
 {
     if (pc >= (uintptr_t)guarded_begin && pc < (uintptr_t)guarded_failure)
         return (uintptr_t)guarded_failure;
     if (pc >= (uintptr_t)guarded_strlen && pc < (uintptr_t)guarded_no_string)
         return (uintptr_t)guarded_no_string;
-    return 0;
+    return guarded_inline_landing(pc);
 }

@@ -1,0 +1,49 @@
+/*
+ * Paths of the program: what is looked up below the sysroot, and the files of /proc that tell about
+ * this process, which must tell about the program and not about guise.
+ *
+ * An absolute path of something that exists below the sysroot means that; every other path is the
+ * host's. Links below the sysroot stay below it. /proc, /sys and /dev are always the host's.
+ */
+#pragma once
+
+#include "proc/process.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Files of /proc that are made here. */
+enum proc_file {
+    PROC_FILE_NONE,
+    PROC_FILE_EXE,
+    PROC_FILE_MAPS,
+    PROC_FILE_AUXV,
+    PROC_FILE_CMDLINE,
+    PROC_FILE_STAT,
+    PROC_FILE_CPUINFO,
+};
+
+/* What the absolute path names, for the process `pid`. Links in it are not followed. */
+enum proc_file proc_file_find(const char *path, int pid);
+
+/*
+ * Opens a file of /proc with what it tells now; path is how it was asked for. A descriptor or
+ * -errno. Not for PROC_FILE_EXE.
+ */
+int proc_file_open(struct thread *t, enum proc_file file, const char *path, uint64_t flags);
+
+struct path {
+    uint64_t address; /* what the kernel is to be given: the guest's, or that of `text` */
+    enum proc_file proc;
+    char text[PATH_MAX]; /* the path when proc is not NONE, or where it was found */
+};
+
+/*
+ * Looks up a path of the guest. follow: whether the call follows a link at its end. What cannot be
+ * read, or is too long, is left to the kernel to refuse.
+ */
+void path_look_up(struct thread *t, uint64_t guest, bool follow, struct path *path);
+
+/* Finds an absolute path below sysroot; true with its real path in out when it is there. */
+bool path_in_sysroot(const char *sysroot, const char *path, bool follow, char out[PATH_MAX]);
