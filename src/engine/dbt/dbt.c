@@ -430,6 +430,7 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
     c->shared = h->process;
     pthread_mutex_init(&c->lock, NULL);
     dbt_target(&c->target);
+    c->target.window_bits = h->process ? BACK_DIRECT : 0;
     dbt_helpers(c->helpers, &c->target);
     if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
         dbt_code_free(c);
