@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -77,19 +76,10 @@ static void too_long(void)
         ;
 }
 
-static void too_much(void)
-{
-    struct rlimit limit = {64 << 20, 64 << 20};
-    setrlimit(RLIMIT_DATA, &limit);
-    void *at = mmap(NULL, 200 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    _exit(at == MAP_FAILED && errno == ENOMEM ? 12 : 0);
-}
-
 static void at_the_limit(void)
 {
     printf("file size: %d\n", ends(too_big));
     printf("processor time: %d\n", ends(too_long));
-    printf("data: %d\n", ends(too_much));
 }
 
 static void scheduling(void)
