@@ -94,8 +94,8 @@ struct back_target {
      * entries of 32 bytes: rtag, wtag, addend (rv_tlb_entry); or, with window_bits, the host
      * address of guest address 0 in a window of 1 << window_bits bytes with BACK_WINDOW_GUARD bytes
      * before and behind it. What is not mapped there faults at a site (back_code.sites). With
-     * BACK_DIRECT guest addresses are host addresses, all faults at sites, and r14 is one more of the
-     * allocator's; then the thunks are made for that, too.
+     * BACK_DIRECT guest addresses are host addresses, all faults at sites, and r14 is one more of
+     * the allocator's; then the thunks are made for that, too.
      */
     int32_t mem_base_offset;
     uint32_t tlb_entries; /* a power of two */

@@ -13,8 +13,8 @@ extern const struct engine_ops engine_interp;
  *
  * hot: the instruction in `slot` of `page` has been jumped to often; native code may be installed
  * with interp_install. native: a slot that has native code was reached, the hart's state is
- * current. page_changed: the native code of a page is void, because its bytes changed; page NULL: of
- * all pages.
+ * current. page_changed: the native code of a page is void, because its bytes changed; page NULL:
+ * of all pages.
  */
 struct code_page;
 
