@@ -43,7 +43,8 @@ static int64_t exec_count(uint64_t list)
 
 struct exec_file {
     int dirfd, flags;
-    const char *path;    /* of the host */
+    const char *path; /* of the host */
+    bool script;
     char name[PATH_MAX]; /* of what is open already */
 };
 
@@ -51,7 +52,7 @@ struct exec_file {
  * What the kernel would execute for the file, down to the last interpreter: riscv64 or not. -errno.
  * What cannot be read is left to the kernel.
  */
-static int exec_kind(struct thread *t, const struct exec_file *file, bool *riscv64)
+static int exec_kind(struct thread *t, struct exec_file *file, bool *riscv64)
 {
     struct elf_script script;
     char text[PATH_MAX];
@@ -72,6 +73,7 @@ static int exec_kind(struct thread *t, const struct exec_file *file, bool *riscv
             *riscv64 = true;
             return 0;
         }
+        file->script = true;
         path = script.interpreter;
         if (t->process->config->sysroot &&
             path_in_sysroot(t->process->config->sysroot, path, true, text))
@@ -124,12 +126,21 @@ static char **exec_arguments(struct thread *t, const char *path, uint64_t argv, 
     return all;
 }
 
-/* As a path that is good after exec: of a descriptor what it is open on. */
+/*
+ * As a path that is good after exec: of a descriptor what it is open on, and of a script what the
+ * kernel tells its interpreter, which is not there if the descriptor is closed.
+ */
 static const char *exec_name(struct exec_file *file)
 {
     char link[64];
     if (file->path[0] == '/' || file->dirfd == AT_FDCWD)
         return file->path;
+    if (file->script) {
+        int flags = fcntl(file->dirfd, F_GETFD);
+        snprintf(file->name, sizeof file->name, "/dev/fd/%d%s%s", file->dirfd,
+                 file->path[0] ? "/" : "", file->path);
+        return flags >= 0 && !(flags & FD_CLOEXEC) ? file->name : NULL;
+    }
     snprintf(link, sizeof link, PROC_FD "%d", file->dirfd);
     ssize_t n = readlink(link, file->name, sizeof file->name - 1);
     if (n < 0)
@@ -167,6 +178,13 @@ static int64_t exec_riscv64(struct thread *t, struct exec_file *file, uint64_t a
     return exec_now(t, t->process->self_fd, "", all, envp, AT_EMPTY_PATH);
 }
 
+/* All of what a path can be is there. */
+static bool exec_long_path(uint64_t path)
+{
+    char text[PATH_MAX];
+    return guest_read(text, path, sizeof text);
+}
+
 int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, uint64_t envp,
                      int flags)
 {
@@ -178,7 +196,7 @@ int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, 
     if (count < 0 || (rc = exec_count(envp)) < 0)
         return count < 0 ? count : rc;
     if (guarded_strlen((const char *)(uintptr_t)path, PATH_MAX) < 0)
-        return guarded_strlen((const char *)(uintptr_t)path, 1) < 0 ? -EFAULT : -ENAMETOOLONG;
+        return exec_long_path(path) ? -ENAMETOOLONG : -EFAULT;
     path_look_up(t, path, !(flags & AT_SYMLINK_NOFOLLOW), &found);
     struct exec_file file = {
         .dirfd = dirfd, .flags = flags, .path = (const char *)(uintptr_t)found.address};
