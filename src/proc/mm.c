@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <linux/magic.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,7 +36,7 @@ static void *host_ptr(uint64_t addr)
 
 int mm_init(struct mm *mm, struct process *process, struct error *err)
 {
-    *mm = (struct mm){.process = process};
+    *mm = (struct mm){.process = process, .limit_as = RLIM_INFINITY, .limit_data = RLIM_INFINITY};
     if (mm_kernel_has_any())
         return error_set(err, EBUSY,
                          "guise has memory of its own below 2^45, where the program's is to be");
@@ -85,6 +86,29 @@ uint64_t mm_place_now(struct mm *mm, uint64_t hint, uint64_t len, uint64_t align
     if (mm->grows)
         mm_sync(mm, MM_LOW, MM_HIGH);
     return mm_place(mm, hint, len, align);
+}
+
+/* ---- limits ---- */
+
+void mm_set_limits(struct mm *mm, uint64_t as, uint64_t data)
+{
+    atomic_store(&mm->limit_as, as);
+    atomic_store(&mm->limit_data, data);
+}
+
+static bool mm_exceeds(uint64_t limit, uint64_t used, uint64_t len)
+{
+    return used > limit || len > limit - used;
+}
+
+bool mm_within_limits(const struct mm *mm, uint64_t len, bool data)
+{
+    uint64_t as = atomic_load(&mm->limit_as), used = 0;
+    if (data && mm_exceeds(atomic_load(&mm->limit_data), mm->brk_mapped - mm->brk_start, len))
+        return false;
+    for (unsigned i = 0; i < mm->count && as != RLIM_INFINITY; i++)
+        used += mm->range[i].end - mm->range[i].start;
+    return as == RLIM_INFINITY || !mm_exceeds(as, used, len);
 }
 
 /* ---- mmap ---- */
@@ -150,6 +174,19 @@ static int mapping_check(struct mapping *m)
     return 0;
 }
 
+/* As the kernel, which does not count what the mapping replaces. */
+static bool mapping_allowed(const struct mm *mm, const struct mapping *m)
+{
+    uint64_t end = m->addr + m->len, at = m->addr, there = 0;
+    for (unsigned i = mm_find(mm, at); (m->flags & MAP_FIXED) && i < mm->count; i++) {
+        const struct mm_range *r = &mm->range[i];
+        uint64_t from = r->start > at ? r->start : at, to = r->end < end ? r->end : end;
+        there += from < to ? to - from : 0;
+    }
+    bool data = (m->flags & MAP_TYPE) == MAP_PRIVATE && (m->prot & PROT_WRITE);
+    return mm_within_limits(mm, m->len - there, data);
+}
+
 static int mapping_do(const struct mapping *m, uint64_t addr, int how)
 {
     int flags = (m->flags & ~(MAP_FIXED | MAP_FIXED_NOREPLACE)) | how;
@@ -195,6 +232,8 @@ int64_t mm_mmap(struct mm *mm, uint64_t addr, uint64_t len, int prot, int flags,
         return rc;
     mm_lock(mm);
     rc = mm_reserve(mm, 2);
+    if (!rc && !mapping_allowed(mm, &m))
+        rc = -ENOMEM;
     if (!rc && (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))) {
         if (addr <= MM_HIGH - m.len)
             mm_note_code(mm, &c, addr, addr + m.len);
@@ -341,6 +380,8 @@ void mm_set_heap(struct mm *mm, uint64_t start)
 static bool brk_grow(struct mm *mm, uint64_t end)
 {
     uint64_t start = mm->brk_mapped, len = end - start;
+    if (!mm_within_limits(mm, len, true))
+        return false;
     if (end > MM_HIGH - MM_PAGE || mm_reserve(mm, 2) ||
         mm_place_now(mm, start, len + MM_PAGE, MM_PAGE) != start)
         return false;

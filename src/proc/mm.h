@@ -44,8 +44,9 @@ struct mm {
     struct mm_range *range; /* sorted, disjoint; neighbours that are alike are one */
     unsigned count, cap;
     bool grows; /* the kernel may make a range longer that the program wants to grow */
-    uint64_t brk_start, brk, brk_mapped; /* the heap; the last one is a page's end */
-    uint64_t stack_start, stack_end;     /* of the first thread */
+    uint64_t brk_start, brk, brk_mapped;   /* the heap; the last one is a page's end */
+    uint64_t stack_start, stack_end;       /* of the first thread */
+    _Atomic uint64_t limit_as, limit_data; /* bytes: mm_set_limits */
     uint64_t sigreturn; /* address of `li a7, 139; ecall`: the return from handlers of signals */
 };
 
@@ -71,6 +72,12 @@ int64_t mm_madvise(struct mm *mm, uint64_t addr, uint64_t len, int advice);
 int64_t mm_brk(struct mm *mm, uint64_t addr); /* the new break, or the old one when it must stay */
 int64_t mm_shmat(struct mm *mm, int id, uint64_t addr, int flags);
 int64_t mm_shmdt(struct mm *mm, uint64_t addr);
+
+/*
+ * RLIMIT_AS and RLIMIT_DATA as the program has told them. The latter is held against the heap
+ * together with one mapping, not against all mappings: nothing is refused that the kernel allows.
+ */
+void mm_set_limits(struct mm *mm, uint64_t as, uint64_t data);
 
 /* Where the heap begins, a page's start. */
 void mm_set_heap(struct mm *mm, uint64_t start);

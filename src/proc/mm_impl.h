@@ -56,5 +56,7 @@ void mm_lock(struct mm *mm);
 int64_t mm_unlock(struct mm *mm, const struct mm_change *c, int64_t result);
 /* munmap of whole pages within [MM_LOW, MM_HIGH). */
 int64_t mm_unmap_locked(struct mm *mm, struct mm_change *c, uint64_t start, uint64_t end);
+/* May the program have len more bytes? data: private and writable. */
+bool mm_within_limits(const struct mm *mm, uint64_t len, bool data);
 /* As mm_place, after asking the kernel for ranges that have grown. */
 uint64_t mm_place_now(struct mm *mm, uint64_t hint, uint64_t len, uint64_t align);

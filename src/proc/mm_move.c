@@ -103,6 +103,8 @@ static int64_t move_shrink(struct mm *mm, struct mm_change *c, const struct move
 static int64_t move_grow(struct mm *mm, struct mm_change *c, struct move *m)
 {
     uint64_t end = m->from + m->old_len;
+    if (!mm_within_limits(mm, m->new_len - m->old_len, false))
+        return -ENOMEM;
     int rc = mm_reserve(mm, 2);
     if (rc)
         return rc;

@@ -1,6 +1,7 @@
 /*
  * Resource limits that the program sees, but the host does not enforce: guise shares the address
- * space with the program and needs more of it than a board's kernel would count.
+ * space with the program and needs more of it than a board's kernel would count. mm.c refuses what
+ * would exceed those of memory.
  */
 #pragma once
 

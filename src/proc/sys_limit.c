@@ -41,6 +41,11 @@ static int64_t limit_get(struct thread *t, uint64_t resource, struct rlimit *lim
     return 0;
 }
 
+static uint64_t limit_told_for(const struct guest_limits *l, int i)
+{
+    return l->set[i] ? l->limit[i].rlim_cur : RLIM_INFINITY;
+}
+
 /* process->lock is held. */
 static int64_t limit_set(struct thread *t, uint64_t resource, const struct rlimit *old,
                          const struct rlimit *new)
@@ -57,6 +62,8 @@ static int64_t limit_set(struct thread *t, uint64_t resource, const struct rlimi
     }
     l->limit[i] = *new;
     l->set[i] = true;
+    mm_set_limits(&t->process->mm, limit_told_for(l, GUEST_LIMIT_AS),
+                  limit_told_for(l, GUEST_LIMIT_DATA));
     return 0;
 }
 

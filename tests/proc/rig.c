@@ -133,6 +133,12 @@ int64_t mm_shmdt(struct mm *mm, uint64_t addr)
     return 0;
 }
 
+void mm_set_limits(struct mm *mm, uint64_t as, uint64_t data)
+{
+    (void)mm;
+    rig_note("limits", as, data, 0, 0);
+}
+
 void mm_print_maps(struct mm *mm, FILE *out)
 {
     (void)mm;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -134,11 +135,46 @@ static void controls(void)
     DONE("controls");
 }
 
+/* Limits of memory are kept. */
+static void memory(void)
+{
+    struct rlimit before, limit;
+    pid_t child = fork();
+    if (!child) {
+        CHECK_IS(getrlimit(RLIMIT_AS, &before), 0);
+        limit = (struct rlimit){(rlim_t)256 << 20, before.rlim_max};
+        CHECK_IS(setrlimit(RLIMIT_AS, &limit), 0);
+        CHECK(mmap(NULL, 300 << 20, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+        CHECK_IS(errno, ENOMEM);
+        void *p = mmap(NULL, 1 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(p != MAP_FAILED);
+        CHECK(mremap(p, 1 << 20, 300 << 20, MREMAP_MAYMOVE) == MAP_FAILED);
+        CHECK_IS(errno, ENOMEM);
+        CHECK(sbrk(300 << 20) == (void *)-1);
+        CHECK(!malloc(400 << 20));
+        CHECK_IS(setrlimit(RLIMIT_AS, &before), 0);
+        CHECK_IS(getrlimit(RLIMIT_DATA, &before), 0);
+        limit = (struct rlimit){(rlim_t)64 << 20, before.rlim_max};
+        CHECK_IS(setrlimit(RLIMIT_DATA, &limit), 0);
+        CHECK(sbrk(100 << 20) == (void *)-1);
+        CHECK(mmap(NULL, 100 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+              MAP_FAILED);
+        p = mmap(NULL, 100 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        CHECK(p != MAP_FAILED);
+        _exit(0);
+    }
+    int status;
+    CHECK_IS(waitpid(child, &status, 0), child);
+    CHECK_IS(status, 0);
+    DONE("memory");
+}
+
 int main(void)
 {
     limits();
     at_the_limit();
     scheduling();
     controls();
+    memory();
     return 0;
 }
