@@ -7,7 +7,8 @@ A NAME is a program (sys_mmap), a group, which is what the names before the firs
 or a program as it is linked (sys_mmap/static). Without one, all run.
 
 Each C file is one program, built for this host and for riscv64, the latter static and dynamic; a
-line `run: static` or `run: dynamic` in its first comment chooses one. A program checks what it can
+line `run: static` or `run: dynamic` in its first comment chooses one, `with: --option value` are
+options of guise. A program checks what it can
 itself, prints what is the same on both architectures, and ends with 0; or with 77 and a reason on
 its error output when this machine lacks something. It runs in an empty directory that goes away.
 
@@ -62,6 +63,13 @@ def names_of(words):
         if kinds:
             chosen.append((name, kinds))
     return chosen
+
+
+def options_of(name):
+    """What guise is given for the program."""
+    with open("%s/%s.c" % (SOURCES, name), encoding="utf-8") as file:
+        with_options = re.search(r"\bwith: (--[^*\n]+)", file.read(2000))
+    return shlex.split(with_options.group(1)) if with_options else []
 
 
 def compile_one(directory, name, kind):
@@ -132,8 +140,9 @@ def run_natively(directory, name):
     return out
 
 
-def run_foreign(program, prefix, expected):
-    command = [*prefix, program]
+def run_foreign(program, prefix, options, expected):
+    at = prefix.index("exec") + 1 if "exec" in prefix else 0
+    command = [*prefix[:at], *(options if at else []), *prefix[at:], program]
     code, out, err = run(command)
     if code == 77:
         raise Skip(text(err).strip())
@@ -214,7 +223,8 @@ def main():
         for kind in kinds:
             if expected is not None:
                 report.one("%s/%s" % (name, kind),
-                           lambda: run_foreign(jobs[name, kind].result(), prefix, expected))
+                           lambda: run_foreign(jobs[name, kind].result(), prefix, options_of(name),
+                                               expected))
     if report.failed:
         print("failed: " + " ".join(report.failed))
         return 1
