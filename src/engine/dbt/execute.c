@@ -119,6 +119,8 @@ bool dbt_execute(struct vcpu *v)
     case RV_KIND_SYSTEM:
         return execute_system(v, &in, bits);
     case RV_KIND_FENCE:
+        if (h->process && in.op == RV_OP_FENCE_I)
+            return false; /* all threads have to stop: the interpreter leaves for that */
         execute_fence(v, &in);
         return true;
     default:
