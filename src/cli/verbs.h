@@ -15,7 +15,7 @@ struct verb {
     void (*help)(FILE *out); /* what follows the usage; NULL: nothing */
 };
 
-extern const struct verb verb_run, verb_exec, verb_disasm, verb_version, verb_help;
+extern const struct verb verb_run, verb_exec, verb_cache, verb_disasm, verb_version, verb_help;
 
 /* Prints "guise: sentence" to stderr and returns EXIT_USAGE. */
 int fail_usage(const char *sentence);

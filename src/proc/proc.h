@@ -12,6 +12,8 @@
 
 #include <stdio.h>
 
+struct store;
+
 struct proc_config {
     const struct engine_ops *engine;
     const char *program; /* path; looked up below `sysroot` first if it is absolute */
@@ -21,9 +23,11 @@ struct proc_config {
     const char *const *self; /* arguments of guise before the program, for programs that it starts:
                                 "exec", options; NULL ends them */
     uint64_t code_cache;     /* as vcpu.code_cache */
-    bool strace;             /* system calls are told on stderr */
-    FILE *dump;              /* what is translated is written there; NULL: no */
-    bool stats;              /* the engine's counters on stderr at the end */
+    const struct store *store; /* of translations; NULL: they are not kept */
+    const char *store_why;     /* then why, for --stats; NULL: it was wished so */
+    bool strace;               /* system calls are told on stderr */
+    FILE *dump;                /* what is translated is written there; NULL: no */
+    bool stats;                /* the engine's counters on stderr at the end */
 };
 
 /*

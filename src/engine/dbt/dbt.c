@@ -153,16 +153,25 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
     dbt_forget_jumps(d);
 }
 
+static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_va)
+{
+    struct dbt *d = dbt_of(v);
+    dbt_lock(d);
+    if (d->code->persist && !page->noticed && page->gpa == page_va)
+        persist_notice(d->code->persist, v, page);
+    page->noticed = true;
+    dbt_unlock(d);
+}
+
 static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
 {
     const struct rv_hart *h = v->arch;
-    struct dbt *d = dbt_of(v);
     uint64_t pc = page_va + slot * 2;
     dbt_collect(v);
     /* Code sees its own view; with MPRV data has another one, and that is not compiled. */
     if (h->mstatus & RV_MSTATUS_MPRV)
         return;
-    struct region *r = region_find(&d->code->regions, pc, dbt_view(h), page);
+    struct region *r = dbt_find(v, page, pc);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (r && r->code)
@@ -208,7 +217,7 @@ static struct region *dbt_here(struct vcpu *v)
     struct code_page *page = dbt_settle(d, h) ? interp_page_at(v, h->pc) : NULL;
     if (!page || d->code->regions.full)
         return NULL;
-    struct region *r = region_find(&d->code->regions, h->pc, dbt_view(h), page);
+    struct region *r = dbt_find(v, page, h->pc);
     if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
         r = dbt_compile(v, page, h->pc);
     return r;
@@ -239,9 +248,8 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
     struct rv_hart *h = v->arch;
     const struct region_link *l = &d->code->regions.link[index];
     h->pc = l->pc;
-    const struct region *from = &d->code->regions.region[l->region];
-    const struct code_page *page = dbt_page(h, h->pc);
-    struct region *to = page ? region_find(&d->code->regions, l->pc, from->view, page) : NULL;
+    struct code_page *page = dbt_page(h, h->pc);
+    struct region *to = page ? dbt_find(v, page, h->pc) : NULL;
     if (!to || !to->code)
         return dbt_next(v);
     if (!region_fits(v, to))
@@ -298,7 +306,7 @@ static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t
     if ((d->code->regions.full && !d->code->shared) || (h->mstatus & RV_MSTATUS_MPRV) ||
         !dbt_settle(d, h))
         return NULL;
-    struct region *r = region_find(&d->code->regions, pc, dbt_view(h), page);
+    struct region *r = dbt_find(v, page, pc);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (!region_fits(v, r))
@@ -365,9 +373,9 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 #define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
-#define DBT_HOOKS(hot_after)                               \
-    {                                                      \
-        dbt_hot, dbt_native, dbt_page_changed, (hot_after) \
+#define DBT_HOOKS(hot_after)                                              \
+    {                                                                     \
+        dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, (hot_after) \
     }
 static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1);
 
@@ -402,6 +410,7 @@ static void dbt_target(struct back_target *t)
 static void dbt_code_free(struct dbt_code *c)
 {
     compile_queue_free(c->queue);
+    persist_free(c->persist);
     compiler_free(c->compiler);
     compile_job_fini(&c->job);
     regions_fini(&c->regions);
@@ -436,7 +445,9 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
         dbt_code_free(c);
         return NULL;
     }
-    if (!dbt_make_compiler(c, v)) {
+    if (v->store && h->process)
+        c->persist = persist_new(v->store, &c->target.features);
+    if (!dbt_make_compiler(c, v) || (v->store && h->process && !c->persist)) {
         error_set(err, ENOMEM, "out of memory for the translator's compiler");
         dbt_code_free(c);
         return NULL;
@@ -620,13 +631,23 @@ static void dbt_fork_end(struct vcpu *v, bool child)
     dbt_unlock(d);
 }
 
+static void dbt_save(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    dbt_lock(d);
+    dbt_collect(v);
+    if (d->code->persist)
+        persist_save(d->code->persist);
+    dbt_unlock(d);
+}
+
 #define DBT_ENGINE(label, attach_fn)                                                              \
     {                                                                                             \
         .name = (label), .attach = (attach_fn), .detach = dbt_detach, .run = dbt_run,             \
         .debug_changed = dbt_debug_changed, .flush_tlb = dbt_flush_tlb, .fence_i = dbt_fence_i,   \
         .code_changed = dbt_code_changed, .has_code = dbt_has_code, .fork_begin = dbt_fork_begin, \
         .fork_end = dbt_fork_end, .loaded = dbt_loaded, .icount = dbt_icount, .stats = dbt_stats, \
-        .dump = dbt_set_dump,                                                                     \
+        .dump = dbt_set_dump, .save = dbt_save,                                                   \
     }
 
 const struct engine_ops engine_dbt = DBT_ENGINE("dbt", dbt_attach);

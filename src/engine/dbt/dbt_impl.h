@@ -8,6 +8,7 @@
 #include "engine/dbt/compile.h"
 #include "engine/dbt/helpers.h"
 #include "engine/dbt/jump.h"
+#include "engine/dbt/persist.h"
 #include "engine/dbt/region.h"
 #include "engine/dbt/window.h"
 #include "engine/interp/interp.h"
@@ -25,6 +26,7 @@ struct dbt_code {
     struct compile_queue *queue; /* NULL: compiled here, with the next two */
     struct compiler *compiler;
     struct compile_job job;
+    struct persist *persist; /* NULL: translations end with the process */
     FILE *dump;
     bool eager;     /* everything is compiled at once, whether it has run or not */
     bool shared;    /* by threads: with a lock, held by whoever is not in a region */
@@ -97,6 +99,8 @@ void dbt_keep_jumps(struct vcpu *v);
 
 /* jobs.c: the region for pc in the hart's view, compiled now or, then it is NULL, soon. */
 struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc);
+/* The region for pc that is there or was stored; NULL: neither. */
+struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc);
 /* Installs what the other thread has finished. */
 void dbt_collect(struct vcpu *v);
 

@@ -110,6 +110,40 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
     interp_install(place.page[0].page, job->entry / 2u);
     d->code->stats.regions++;
     d->code->stats.region_insns += job->info.insns;
+    if (d->code->persist)
+        persist_keep(d->code->persist, &place, job);
+    return r;
+}
+
+/* Installs what an earlier process has compiled. NULL: it is not there or not good. */
+static struct region *job_load(struct vcpu *v, struct code_page *page, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    struct persist_region stored;
+    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
+    if (d->code->regions.full)
+        return NULL;
+    if (!persist_find(d->code->persist, v, page, pc, &stored)) {
+        interp_uninstall(page, slot);
+        return NULL;
+    }
+    stored.place.view = (uint8_t)dbt_view(v->arch);
+    struct region *r = region_add(&d->code->regions, &stored.place, &stored.code);
+    if (!r) {
+        dbt_start_over(v);
+        return NULL;
+    }
+    r->uses_fp = stored.uses_fp;
+    d->code->stats.loaded++;
+    return r;
+}
+
+struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    struct region *r = region_find(&d->code->regions, pc, dbt_view(v->arch), page);
+    if (!r && d->code->persist && interp_installed(page, (unsigned)(pc % RV_PAGE / 2)))
+        r = job_load(v, page, pc);
     return r;
 }
 

@@ -71,6 +71,8 @@ static void code_page_fill(const struct code_cache *c, struct code_page *p, cons
     if ((p->bytes[4094] & 3) == 3)
         p->slots[CODE_SLOTS - 1].handler = c->crossing;
     p->cross_handler = 0;
+    p->origin = 0;
+    p->noticed = false;
 }
 
 /* The page's native code is void. */

@@ -157,6 +157,8 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
         fault->cause = INTERP_NO_ROOM;
         return NULL;
     }
+    if (!p->noticed && it->hooks)
+        it->hooks->page_made(v, p, align_down(pc, RV_PAGE));
     struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(pc)];
     *transient = e->tag != align_down(pc, RV_PAGE);
     if (!*transient)
@@ -857,6 +859,18 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
 void interp_install(struct code_page *page, unsigned slot)
 {
     page->slots[slot].handler = HANDLER_NATIVE;
+}
+
+bool interp_installed(const struct code_page *page, unsigned slot)
+{
+    return page->slots[slot].handler == HANDLER_NATIVE;
+}
+
+/* It is decoded when it is reached. */
+void interp_uninstall(struct code_page *page, unsigned slot)
+{
+    bool crosses = slot == CODE_SLOTS - 1 && (page->bytes[4094] & 3) == 3;
+    page->slots[slot].handler = crosses ? HANDLER_CROSSING : 0;
 }
 
 struct code_page *interp_page_at(struct vcpu *v, uint64_t va)

@@ -1,0 +1,29 @@
+/* Between the files of the store: one unit's (store.c) and all of the directory's (store_dir.c). */
+#pragma once
+
+#include "store/store.h"
+
+#include <sys/stat.h>
+
+#define STORE_SUFFIX ".unit"
+#define STORE_NAME 64 /* bytes of a name */
+#define STORE_TEMPORARY "new-"
+
+/* Bytes, or number, of new records that are always worth writing. */
+#define WORTH (64u << 10)
+#define WORTH_RECORDS 256u
+
+struct store {
+    uint64_t limit;
+    uid_t user;
+    char path[];
+};
+
+/* Is it of this type, the effective user's, and for nobody else to write? */
+bool store_owned(const struct stat *st, mode_t type);
+/* The directory, opened and checked; -errno. make: and made if it is not there. */
+int store_directory(const struct store *s, bool make);
+/* A file of the directory, likewise, to read. */
+int store_file(int dir, const char *name);
+/* Removes what is too much, and what dead writers have left. Not each time that it is called. */
+void store_shrink(const struct store *s, int dir);
