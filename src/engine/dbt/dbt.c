@@ -54,6 +54,8 @@ static uintptr_t dbt_fault(void *ctx, struct fault *fault)
     struct dbt *d = dbt_of(v);
     bool write;
     uintptr_t slow = region_slow_path(&d->code->regions, fault->pc, &write);
+    if (slow && !d->windows)
+        ((struct rv_hart *)v->arch)->engine[DBT_WORD_REFUSED] = 1;
     if (slow && d->windows && fault->has_address && window_fault(d->windows, fault->address, write))
         return fault->pc;
     return slow;
@@ -287,8 +289,10 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
         return dbt_instruction(v);
     case BACK_THUNK_TRAP:
         d->stats.left_trap++;
-        if (((struct rv_hart *)v->arch)->process)
-            return NULL; /* the interpreter comes to the same end, and leaves */
+        if (((struct rv_hart *)v->arch)->process) {
+            d->leave = NATIVE_TRAP;
+            return NULL;
+        }
         interp_trap(v, &d->fault);
         return dbt_next(v);
     default:
@@ -341,12 +345,16 @@ static enum interp_native dbt_native(struct vcpu *v, struct code_page *page, uin
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
     uint64_t before = h->icount;
-    d->call = false;
+    d->leave = NATIVE_GO_ON;
     dbt_lock(d);
     dbt_run_from(v, dbt_begin(v, page, pc));
     dbt_unlock(d);
-    if (d->call)
-        return NATIVE_CALL;
+    if (d->leave == NATIVE_TRAP) {
+        h->scause = d->fault.cause;
+        h->stval = d->fault.tval;
+    }
+    if (d->leave != NATIVE_GO_ON)
+        return d->leave;
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
     return h->icount != before || h->pc != pc ? NATIVE_GO_ON : NATIVE_INTERPRET;
 }

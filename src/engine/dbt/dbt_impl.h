@@ -42,11 +42,11 @@ struct dbt {
     uint64_t seen_code_epoch;
     /* Pages of what the jump caches hold, as far as there is room (rule 8). */
     struct code_page *cached[CACHED_PAGES];
-    unsigned cached_count;  /* CACHED_PAGES + 1: there was none */
-    uint32_t cached_serial; /* of the jump caches' contents: code_page.cached_in */
-    struct rv_fault fault;  /* of a helper that asked to leave */
-    bool call;              /* a process's system call was reached */
-    bool locked;            /* code->lock is held */
+    unsigned cached_count;    /* CACHED_PAGES + 1: there was none */
+    uint32_t cached_serial;   /* of the jump caches' contents: code_page.cached_in */
+    struct rv_fault fault;    /* of a helper that asked to leave */
+    enum interp_native leave; /* of a process: not GO_ON when its engine is to be left */
+    bool locked;              /* code->lock is held */
 
     struct windows *windows; /* NULL: none in this machine */
     bool faults;             /* regions may fault at sites: scope is pushed while they run */
@@ -108,6 +108,6 @@ void dbt_collect(struct vcpu *v);
 bool dbt_interrupt(struct vcpu *v);
 /*
  * Executes the instruction at h->pc if it is a CSR's, a fence or a system instruction that does not
- * leave the engine. A process's system call is gone past (dbt.call), with false.
+ * leave the engine. A process's system call is gone past (dbt.leave), with false.
  */
 bool dbt_execute(struct vcpu *v);

@@ -22,6 +22,7 @@ enum interp_native {
     NATIVE_INTERPRET, /* the code does not fit the present state: nothing has happened */
     NATIVE_GO_ON,     /* the code ran, hart state says where to go on */
     NATIVE_CALL,      /* it ran to a process's system call: the pc is past that */
+    NATIVE_TRAP,      /* it ran to a process's exception: as VCPU_EXIT_TRAP */
 };
 
 struct interp_hooks {
