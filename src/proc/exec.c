@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -297,6 +297,7 @@ static struct process *process_new(const struct proc_config *config, const struc
         return NULL;
     }
     p->config = config;
+    p->argv = program->argv;
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->stop_lock, NULL);
     clock_init(&p->clock, false);
@@ -305,6 +306,13 @@ static struct process *process_new(const struct proc_config *config, const struc
     p->exe_fd = high_fd(open(program->path, O_PATH | O_CLOEXEC));
     p->self_fd = high_fd(open("/proc/self/exe", O_PATH | O_CLOEXEC));
     return p;
+}
+
+/* What ps calls the process: the file's name, of which the kernel takes 15 bytes. */
+static void process_set_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    prctl(PR_SET_NAME, slash ? slash + 1 : path);
 }
 
 /* Letters of RISC-V's single-letter extensions that the default has, as bits (AT_HWCAP). */
@@ -342,6 +350,7 @@ int proc_run(const struct proc_config *config, struct error *err)
     if (rc)
         return rc;
     close(program.fd);
+    process_set_name(program.name);
     p->auxv = start.auxv;
     p->auxv_size = start.auxv_size;
     struct thread *t = thread_new(p, err);

@@ -43,11 +43,9 @@ enum proc_file proc_file_find(const char *path, int pid)
     static const struct {
         const char *name;
         enum proc_file file;
-    } files[] = {{"exe", PROC_FILE_EXE},
-                 {"maps", PROC_FILE_MAPS},
-                 {"auxv", PROC_FILE_AUXV},
-                 {"cmdline", PROC_FILE_CMDLINE},
-                 {"stat", PROC_FILE_STAT}};
+    } files[] = {{"exe", PROC_FILE_EXE},   {"maps", PROC_FILE_MAPS},
+                 {"auxv", PROC_FILE_AUXV}, {"cmdline", PROC_FILE_CMDLINE},
+                 {"stat", PROC_FILE_STAT}, {"status", PROC_FILE_STATUS}};
     char own[16];
     if (!path_skip(&path, "") || !path_skip(&path, "proc"))
         return PROC_FILE_NONE;

@@ -45,6 +45,7 @@ struct process {
     struct thread *threads;
     pthread_mutex_t stop_lock; /* held while all threads but one are kept out of the guest */
     _Atomic bool stopping;     /* so they are to be */
+    char **argv;               /* of the program, a script's interpreter included */
     char *exe;                 /* absolute path of the program, as /proc/self/exe gives it */
     int exe_fd;                /* O_PATH */
     int self_fd;               /* guise itself, O_PATH: also where /proc is not mounted */

@@ -190,6 +190,7 @@ void rig_init(struct rig *r)
 {
     memset(r, 0, sizeof *r);
     r->config.argv = rig_argv;
+    r->process.argv = rig_argv;
     r->process.config = &r->config;
     r->process.exe = rig_exe;
     r->process.exe_fd = r->process.self_fd = -1;

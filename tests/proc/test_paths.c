@@ -39,7 +39,7 @@ static void test_proc_names(void **state)
         {"/proc/124/stat", PROC_FILE_NONE},
         {"/proc/1234/stat", PROC_FILE_NONE},
         {"/proc/stat", PROC_FILE_NONE},
-        {"/proc/self/status", PROC_FILE_NONE},
+        {"/proc/self/status", PROC_FILE_STATUS},
         {"/proc/self/task/stat", PROC_FILE_NONE},
         {"/proc/self/task/1x/stat", PROC_FILE_NONE},
         {"/proc/self/maps/", PROC_FILE_NONE},

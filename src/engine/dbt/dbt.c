@@ -328,16 +328,19 @@ static void dbt_run_from(struct vcpu *v, const struct region *r)
 }
 
 /* The slot's native code was reached: runs regions until the interpreter has to go on, at h->pc. */
-static bool dbt_native(struct vcpu *v, struct code_page *page, uint64_t pc)
+static enum interp_native dbt_native(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
     uint64_t before = h->icount;
+    d->call = false;
     dbt_lock(d);
     dbt_run_from(v, dbt_begin(v, page, pc));
     dbt_unlock(d);
+    if (d->call)
+        return NATIVE_CALL;
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
-    return h->icount != before || h->pc != pc;
+    return h->icount != before || h->pc != pc ? NATIVE_GO_ON : NATIVE_INTERPRET;
 }
 
 static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
@@ -427,6 +430,7 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
     c->shared = h->process;
     pthread_mutex_init(&c->lock, NULL);
     dbt_target(&c->target);
+    c->target.window_bits = h->process ? BACK_DIRECT : 0;
     dbt_helpers(c->helpers, &c->target);
     if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
         dbt_code_free(c);

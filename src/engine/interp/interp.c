@@ -609,8 +609,15 @@ hot:
 
 native:
     SYNC();
-    if (!it->hooks->native(v, page, h->pc))
+    switch (it->hooks->native(v, page, h->pc)) {
+    case NATIVE_INTERPRET:
         goto *run_table[slot_handler(it, h, page, SLOT)];
+    case NATIVE_CALL:
+        exit = VCPU_EXIT_CALL;
+        goto leave;
+    case NATIVE_GO_ON:
+        break;
+    }
     icount = h->icount;
     pc = h->pc;
     goto resume;
