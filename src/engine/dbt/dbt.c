@@ -98,7 +98,7 @@ static void dbt_note_page(struct dbt *d, struct code_page *page)
 
 static void dbt_put_jump(struct dbt *d, const struct region *r)
 {
-    jump_cache_put(d->jump, r->pc, region_code(&d->code->regions, r));
+    jump_cache_put(&d->jumps, d->jump, r->pc, region_code(&d->code->regions, r));
     for (unsigned i = 0; i < r->pages; i++)
         dbt_note_page(d, r->page[i].page);
 }
@@ -377,7 +377,8 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 
 /* ---- life ---- */
 
-#define HOT 128 /* jumps to a target */
+#define HOT 128        /* jumps to a target */
+#define HOT_PROCESS 32 /* programs end early, and what was compiled is kept */
 #define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
@@ -385,7 +386,8 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
     {                                                                     \
         dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, (hot_after) \
     }
-static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1);
+static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1),
+                                 dbt_process_hooks = DBT_HOOKS(HOT_PROCESS);
 
 static void dbt_target(struct back_target *t)
 {
@@ -407,7 +409,6 @@ static void dbt_target(struct back_target *t)
     t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
     t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
     t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
-    t->jump_entries = JUMP_CACHE;
     memset(t->slot_type, IR_I64, FRONT_SLOTS);
     memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
     t->mem_base_offset = (int32_t)offsetof(struct rv_hart, mem_base);
@@ -447,6 +448,7 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
     c->shared = h->process;
     pthread_mutex_init(&c->lock, NULL);
     dbt_target(&c->target);
+    c->target.jump_entries = h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE;
     c->target.window_bits = h->process ? BACK_DIRECT : 0;
     dbt_helpers(c->helpers, &c->target);
     if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
@@ -486,12 +488,13 @@ static void dbt_free(struct dbt *d)
 
 static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
 {
+    const struct rv_hart *h = v->arch;
     struct dbt *d = calloc(1, sizeof *d);
     if (!d) {
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
-    jump_caches_init(&d->jumps);
+    jump_caches_init(&d->jumps, h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE);
     d->cached_serial = 1; /* 0: in none */
     d->code = dbt_code_get(v, eager, err);
     if (d->code)
@@ -534,7 +537,9 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
     bool real_time = v->clock && !v->clock->is_virtual;
-    return dbt_attach_with(v, &dbt_hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
+    const struct rv_hart *h = v->arch;
+    const struct interp_hooks *hooks = h->process ? &dbt_process_hooks : &dbt_hooks;
+    return dbt_attach_with(v, hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)
