@@ -301,8 +301,13 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
     }
 }
 
-/* The region to begin with, where a slot has native code. */
-static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
+static const void *dbt_code_of(const struct dbt *d, const struct region *r)
+{
+    return r ? region_code(&d->code->regions, r) : NULL;
+}
+
+/* The code to begin with, where a slot has native code; NULL: none that fits. */
+static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
@@ -310,22 +315,24 @@ static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t
     if ((d->code->regions.full && !d->code->shared) || (h->mstatus & RV_MSTATUS_MPRV) ||
         !dbt_settle(d, h))
         return NULL;
+    const void *known = d->code->shared ? jump_cache_get(&d->jumps, d->jump, pc) : NULL;
+    if (known)
+        return known;
     struct region *r = dbt_find(v, page, pc);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (!region_fits(v, r))
         return NULL;
     dbt_put_jump(d, r);
-    return r;
+    return dbt_code_of(d, r);
 }
 
-/* Runs the region and what follows it, until the interpreter has to go on. */
-static void dbt_run_from(struct vcpu *v, const struct region *r)
+/* Runs the code and what follows it, until the interpreter has to go on. */
+static void dbt_run_from(struct vcpu *v, const void *code)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    while (r) {
-        const void *code = region_code(&d->code->regions, r);
+    while (code) {
         bool user = d->windows && h->view == RV_VIEW_U;
         uint64_t start = h->icount;
         h->engine[DBT_WORD_EXIT] = 0;
@@ -335,7 +342,7 @@ static void dbt_run_from(struct vcpu *v, const struct region *r)
         dbt_lock(d);
         if (user)
             windows_earn(d->windows, h->icount - start);
-        r = dbt_left(v, why);
+        code = dbt_code_of(d, dbt_left(v, why));
     }
 }
 

@@ -48,3 +48,11 @@ struct jump_cache *jump_cache_at(struct jump_caches *js, unsigned view, unsigned
                                  uint64_t epoch);
 void jump_cache_put(const struct jump_caches *js, struct jump_cache *j, uint64_t pc,
                     const void *code);
+
+/* NULL: it is not there. */
+static inline const void *jump_cache_get(const struct jump_caches *js, const struct jump_cache *j,
+                                         uint64_t pc)
+{
+    const struct jump_entry *e = &j->entry[(uint32_t)(pc / 2) % js->entries];
+    return e->pc == pc ? e->code : NULL;
+}
