@@ -103,7 +103,7 @@ struct back_target {
     /*
      * Of a pointer to the jump cache: jump_entries (a power of two) of {uint64_t pc; void *code},
      * looked at by indirect exits at index (pc >> 1) & (jump_entries - 1). Code is the first byte
-     * of a region. pc UINT64_MAX: empty (targets are even).
+     * of a region. Empty entries have a pc that does not belong there.
      */
     int32_t jump_offset;
     uint32_t jump_entries;

@@ -4,21 +4,20 @@
 
 #include <stdlib.h>
 
-#define JUMP_BYTES (JUMP_CACHE * sizeof(struct jump_entry))
-
-static void jump_cache_clear(struct jump_cache *j)
+static void jump_cache_clear(const struct jump_caches *js, struct jump_cache *j)
 {
     if (j->puts > JUMP_NOTED)
-        memset(j->entry, 0xff, JUMP_BYTES);
+        memset(j->entry, 0, js->entries * sizeof *j->entry);
     else
         for (uint32_t i = 0; i < j->puts; i++)
-            j->entry[j->noted[i]].pc = UINT64_MAX;
+            j->entry[j->noted[i]].pc = 0;
+    j->entry[0].pc = UINT64_MAX;
     j->puts = 0;
 }
 
-void jump_caches_init(struct jump_caches *js)
+void jump_caches_init(struct jump_caches *js, uint32_t entries)
 {
-    *js = (struct jump_caches){0};
+    *js = (struct jump_caches){.entries = entries};
 }
 
 void jump_caches_fini(struct jump_caches *js)
@@ -30,7 +29,8 @@ void jump_caches_fini(struct jump_caches *js)
 void jump_caches_clear(struct jump_caches *js)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(js->cache); i++)
-        jump_cache_clear(&js->cache[i]);
+        if (js->cache[i].entry)
+            jump_cache_clear(js, &js->cache[i]);
 }
 
 struct jump_cache *jump_cache_at(struct jump_caches *js, unsigned view, unsigned context,
@@ -38,21 +38,22 @@ struct jump_cache *jump_cache_at(struct jump_caches *js, unsigned view, unsigned
 {
     struct jump_cache *j = &js->cache[view == RV_VIEW_U ? RV_VIEWS + context : view];
     if (!j->entry) {
-        j->entry = malloc(JUMP_BYTES);
+        j->entry = calloc(js->entries, sizeof *j->entry);
         if (!j->entry)
             return NULL;
-        memset(j->entry, 0xff, JUMP_BYTES);
+        j->entry[0].pc = UINT64_MAX;
         j->puts = 0;
     } else if (j->epoch != epoch) {
-        jump_cache_clear(j);
+        jump_cache_clear(js, j);
     }
     j->epoch = epoch;
     return j;
 }
 
-void jump_cache_put(struct jump_cache *j, uint64_t pc, const void *code)
+void jump_cache_put(const struct jump_caches *js, struct jump_cache *j, uint64_t pc,
+                    const void *code)
 {
-    unsigned i = pc / 2 % JUMP_CACHE;
+    uint32_t i = (uint32_t)(pc / 2) & (js->entries - 1);
     if (j->puts < JUMP_NOTED)
         j->noted[j->puts] = (uint16_t)i;
     if (j->puts <= JUMP_NOTED)

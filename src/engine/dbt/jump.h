@@ -8,11 +8,12 @@
 
 #include "engine/dbt/region.h"
 
-#define JUMP_CACHE 4096u /* entries */
-#define JUMP_NOTED 256u  /* of them are noted, so that emptying costs by what is there */
+#define JUMP_CACHE 4096u          /* entries */
+#define JUMP_CACHE_PROCESS 16384u /* a process has one only */
+#define JUMP_NOTED 256u           /* of them are noted, so that emptying costs by what is there */
 
 struct jump_entry {
-    uint64_t pc; /* UINT64_MAX: empty */
+    uint64_t pc; /* empty: 0, in the first entry, where 0 belongs, UINT64_MAX */
     const void *code;
 };
 
@@ -25,11 +26,12 @@ struct jump_cache {
 };
 
 struct jump_caches {
+    uint32_t entries; /* of each */
     struct jump_cache cache[RV_VIEWS + RV_CONTEXTS];
 };
 
-/* All are unused. */
-void jump_caches_init(struct jump_caches *js);
+/* All are unused. entries: a power of two up to 65536. */
+void jump_caches_init(struct jump_caches *js, uint32_t entries);
 void jump_caches_fini(struct jump_caches *js);
 void jump_caches_clear(struct jump_caches *js);
 
@@ -39,4 +41,5 @@ void jump_caches_clear(struct jump_caches *js);
  */
 struct jump_cache *jump_cache_at(struct jump_caches *js, unsigned view, unsigned context,
                                  uint64_t epoch);
-void jump_cache_put(struct jump_cache *j, uint64_t pc, const void *code);
+void jump_cache_put(const struct jump_caches *js, struct jump_cache *j, uint64_t pc,
+                    const void *code);
