@@ -45,6 +45,8 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
+#define HOT 128 /* jumps to a target */
+
 /* ---- windows ---- */
 
 /* A fault in translated code. */
@@ -165,6 +167,16 @@ static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_
     dbt_unlock(d);
 }
 
+/* Of a place that has been reached `threshold` times more: whether it is worth a region. */
+static bool dbt_is_hot(struct dbt *d, uint64_t pc)
+{
+    if (!d->code->warm)
+        return true;
+    /* Who has nothing to do may as well compile what is not quite so hot. */
+    uint32_t hot = d->code->queue ? HOT >> compile_idle(d->code->queue) : HOT;
+    return warm_add(d->code->warm, pc, WARM_STEP) >= hot;
+}
+
 static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
 {
     const struct rv_hart *h = v->arch;
@@ -174,7 +186,7 @@ static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot
     if (h->mstatus & RV_MSTATUS_MPRV)
         return;
     struct region *r = dbt_find(v, page, pc);
-    if (!r)
+    if (!r && dbt_is_hot(dbt_of(v), pc))
         r = dbt_compile(v, page, pc);
     if (r && r->code)
         interp_install(page, slot);
@@ -220,7 +232,7 @@ static struct region *dbt_here(struct vcpu *v)
     if (!page || d->code->regions.full)
         return NULL;
     struct region *r = dbt_find(v, page, h->pc);
-    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
+    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)) && dbt_is_hot(d, h->pc))
         r = dbt_compile(v, page, h->pc);
     return r;
 }
@@ -384,8 +396,6 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 
 /* ---- life ---- */
 
-#define HOT 128        /* jumps to a target */
-#define HOT_PROCESS 32 /* programs end early, and what was compiled is kept */
 #define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
@@ -394,7 +404,7 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
         dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, (hot_after) \
     }
 static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1),
-                                 dbt_process_hooks = DBT_HOOKS(HOT_PROCESS);
+                                 dbt_process_hooks = DBT_HOOKS(WARM_STEP);
 
 static void dbt_target(struct back_target *t)
 {
@@ -427,6 +437,7 @@ static void dbt_code_free(struct dbt_code *c)
 {
     compile_queue_free(c->queue);
     persist_free(c->persist);
+    free(c->warm);
     compiler_free(c->compiler);
     compile_job_fini(&c->job);
     regions_fini(&c->regions);
@@ -441,6 +452,13 @@ static bool dbt_make_compiler(struct dbt_code *c, const struct vcpu *v)
         return (c->queue = compile_queue_new(&c->target)) != NULL;
     c->compiler = compiler_new(&c->target);
     return c->compiler && compile_job_init(&c->job);
+}
+
+static bool dbt_make_process(struct dbt_code *c, const struct vcpu *v)
+{
+    if (!c->eager && !(c->warm = calloc(1, sizeof *c->warm)))
+        return false;
+    return !v->store || (c->persist = persist_new(v->store, &c->target.features, c->warm)) != NULL;
 }
 
 static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct error *err)
@@ -462,9 +480,7 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
         dbt_code_free(c);
         return NULL;
     }
-    if (v->store && h->process)
-        c->persist = persist_new(v->store, &c->target.features);
-    if (!dbt_make_compiler(c, v) || (v->store && h->process && !c->persist)) {
+    if (!dbt_make_compiler(c, v) || (h->process && !dbt_make_process(c, v))) {
         error_set(err, ENOMEM, "out of memory for the translator's compiler");
         dbt_code_free(c);
         return NULL;
@@ -495,17 +511,17 @@ static void dbt_free(struct dbt *d)
 
 static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
 {
-    const struct rv_hart *h = v->arch;
     struct dbt *d = calloc(1, sizeof *d);
     if (!d) {
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
-    jump_caches_init(&d->jumps, h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE);
     d->cached_serial = 1; /* 0: in none */
     d->code = dbt_code_get(v, eager, err);
-    if (d->code)
+    if (d->code) {
+        jump_caches_init(&d->jumps, d->code->target.jump_entries);
         return d;
+    }
     dbt_free(d);
     return NULL;
 }
@@ -543,10 +559,10 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
 
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
-    bool real_time = v->clock && !v->clock->is_virtual;
     const struct rv_hart *h = v->arch;
-    const struct interp_hooks *hooks = h->process ? &dbt_process_hooks : &dbt_hooks;
-    return dbt_attach_with(v, hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
+    bool real_time = v->clock && !v->clock->is_virtual;
+    return dbt_attach_with(v, h->process ? &dbt_process_hooks : &dbt_hooks,
+                           real_time ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)
@@ -647,17 +663,9 @@ static void dbt_fork_end(struct vcpu *v, bool child)
     if (child) {
         d->code->users = 1;
         compile_queue_forked(d->code->queue);
+        if (d->code->warm)
+            *d->code->warm = (struct warm){0}; /* the parent's to care for */
     }
-    dbt_unlock(d);
-}
-
-static void dbt_save(struct vcpu *v)
-{
-    struct dbt *d = dbt_of(v);
-    dbt_lock(d);
-    dbt_collect(v);
-    if (d->code->persist)
-        persist_save(d->code->persist);
     dbt_unlock(d);
 }
 
