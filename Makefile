@@ -80,6 +80,6 @@ help:
 	@echo 'make fuzz     libFuzzer, FUZZ_SECONDS=$(FUZZ_SECONDS) a target (build-fuzz; ARGS=NAME runs one)'
 	@echo 'make bench    boot, then programs in the guest, compared with QEMU and native; quick, or'
 	@echo '              with the arguments of bench/guest: ARGS="--rounds 5" is the full scale'
-	@echo 'make bench-exec   the same programs as processes (ARGS as for bench/exec)'
+	@echo 'make bench-exec   the same programs, and some of Debian, as processes (ARGS as for bench/exec)'
 	@echo 'make format   clang-format on the whole tree'
 	@echo 'make clean    remove the builds; .cache keeps what was downloaded'

@@ -241,6 +241,8 @@ class Machine(Terminal):
     @staticmethod
     def _take_terminal():
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        # Ignored when the tests run under nohup, and ignored signals stay so in new programs.
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
     def __enter__(self):
         return self

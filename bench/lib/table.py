@@ -4,7 +4,7 @@ from common import geometric_mean, median
 from programs import harts_of, name_of
 
 GROUPS = {"int": "integer", "fp": "floating point", "trap": "traps", "code": "rewritten code",
-          "harts": "two harts"}
+          "harts": "two harts", "debian": "Debian's programs", "start": "start-up"}
 BASE = "native"
 
 

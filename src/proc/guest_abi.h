@@ -53,6 +53,24 @@ _Static_assert(offsetof(struct guest_semid_ds, ctime) == 56, "sem_ctime");
 _Static_assert(offsetof(struct guest_semid_ds, nsems) == 64, "sem_nsems");
 _Static_assert(sizeof(struct guest_semid_ds) == 88, "struct semid64_ds of riscv64");
 
+/* linux/loop.h: struct loop_info, before loop_info64. */
+#define GUEST_LOOP_NAME 64
+#define GUEST_LOOP_KEY 32
+struct guest_loop_info {
+    int32_t number;
+    uint32_t device;
+    uint64_t inode;
+    uint32_t rdevice;
+    int32_t offset, encrypt_type, encrypt_key_size, flags;
+    char name[GUEST_LOOP_NAME];
+    uint8_t encrypt_key[GUEST_LOOP_KEY];
+    uint64_t init[2];
+    char reserved[4];
+};
+_Static_assert(offsetof(struct guest_loop_info, offset) == 20, "lo_offset");
+_Static_assert(offsetof(struct guest_loop_info, init) == 136, "lo_init");
+_Static_assert(sizeof(struct guest_loop_info) == 160, "struct loop_info of riscv64");
+
 /* asm/hwprobe.h */
 struct guest_hwprobe {
     int64_t key;

@@ -422,6 +422,17 @@ bool mm_executable(struct mm *mm, uint64_t va)
     return yes;
 }
 
+bool mm_protection(struct mm *mm, uint64_t va, int *prot)
+{
+    mm_lock(mm);
+    unsigned i = mm_find(mm, va);
+    bool there = i < mm->count && mm->range[i].start <= va;
+    if (there)
+        *prot = mm->range[i].prot;
+    pthread_mutex_unlock(&mm->lock);
+    return there;
+}
+
 bool mm_mapped(struct mm *mm, uint64_t addr, uint64_t len)
 {
     if (addr > MM_HIGH || len > MM_HIGH - addr)

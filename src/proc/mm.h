@@ -84,6 +84,8 @@ void mm_set_stack(struct mm *mm, uint64_t start, uint64_t end);
 
 /* May the program execute at va? The page is then there and readable. */
 bool mm_executable(struct mm *mm, uint64_t va);
+/* The program's PROT_... at va. False: nothing is mapped there. */
+bool mm_protection(struct mm *mm, uint64_t va, int *prot);
 /*
  * The file that is mapped at va, if it is a program's. Its pages may have been written to.
  */

@@ -43,11 +43,9 @@ enum proc_file proc_file_find(const char *path, int pid)
     static const struct {
         const char *name;
         enum proc_file file;
-    } files[] = {{"exe", PROC_FILE_EXE},
-                 {"maps", PROC_FILE_MAPS},
-                 {"auxv", PROC_FILE_AUXV},
-                 {"cmdline", PROC_FILE_CMDLINE},
-                 {"stat", PROC_FILE_STAT}};
+    } files[] = {{"exe", PROC_FILE_EXE},   {"maps", PROC_FILE_MAPS},
+                 {"auxv", PROC_FILE_AUXV}, {"cmdline", PROC_FILE_CMDLINE},
+                 {"stat", PROC_FILE_STAT}, {"status", PROC_FILE_STATUS}};
     char own[16];
     if (!path_skip(&path, "") || !path_skip(&path, "proc"))
         return PROC_FILE_NONE;
@@ -142,7 +140,8 @@ void path_look_up(struct thread *t, uint64_t guest, bool follow, struct path *pa
     if (!guarded_load((const void *)(uintptr_t)guest, 1, &first) || first != '/' ||
         !path_read(guest, text))
         return;
-    path->proc = proc_file_find(text, getpid());
+    if (!strncmp(text, "/proc", 5))
+        path->proc = proc_file_find(text, getpid());
     if (path->proc == PROC_FILE_EXE && follow)
         path_substitute(path, p->exe);
     else if (path->proc != PROC_FILE_NONE)

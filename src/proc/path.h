@@ -21,6 +21,7 @@ enum proc_file {
     PROC_FILE_AUXV,
     PROC_FILE_CMDLINE,
     PROC_FILE_STAT,
+    PROC_FILE_STATUS,
     PROC_FILE_CPUINFO,
 };
 

@@ -28,16 +28,30 @@ static void proc_file_auxv(const struct process *p, FILE *out)
 
 static void proc_file_cmdline(const struct process *p, FILE *out)
 {
-    for (char **arg = p->config->argv; *arg; arg++)
+    for (char **arg = p->argv; *arg; arg++)
         fwrite(*arg, 1, strlen(*arg) + 1, out);
 }
 
 /* ---- stat ---- */
 
-/* The numbers of fields (proc(5)) that tell about memory, and what is told instead. */
-static bool proc_stat_field(const struct process *p, unsigned field, uint64_t *value)
+/* The program's threads: the one that compiles is none of them. */
+static unsigned proc_threads(struct process *p)
+{
+    unsigned n = 0;
+    pthread_mutex_lock(&p->lock);
+    for (const struct thread *t = p->threads; t; t = t->next)
+        n += !t->vfork;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
+/* The numbers of fields (proc(5)) that tell about threads and memory, and what is told instead. */
+static bool proc_stat_field(struct process *p, unsigned field, uint64_t *value)
 {
     switch (field) {
+    case 20: /* num_threads */
+        *value = proc_threads(p);
+        return true;
     case 28: /* startstack: collectors look for roots from here downwards */
         *value = p->auxv ? p->auxv : p->mm.stack_end;
         return true;
@@ -61,7 +75,22 @@ static bool proc_stat_field(const struct process *p, unsigned field, uint64_t *v
     }
 }
 
-static void proc_file_stat(const struct process *p, const char *path, FILE *out)
+/* The host's file, but for the number of threads. */
+static void proc_file_status(struct process *p, const char *path, FILE *out)
+{
+    char line[4096];
+    FILE *in = fopen(path, "re");
+    while (in && fgets(line, sizeof line, in)) {
+        if (!strncmp(line, "Threads:", 8))
+            fprintf(out, "Threads:\t%u\n", proc_threads(p));
+        else
+            fputs(line, out);
+    }
+    if (in)
+        fclose(in);
+}
+
+static void proc_file_stat(struct process *p, const char *path, FILE *out)
 {
     char text[2048];
     FILE *in = fopen(path, "re");
@@ -135,6 +164,9 @@ static void proc_file_print(struct thread *t, enum proc_file file, const char *p
         break;
     case PROC_FILE_STAT:
         proc_file_stat(p, path, out);
+        break;
+    case PROC_FILE_STATUS:
+        proc_file_status(p, path, out);
         break;
     case PROC_FILE_CPUINFO:
         proc_file_cpuinfo(t, out);

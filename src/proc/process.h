@@ -25,12 +25,16 @@ struct thread {
     struct process *process;
     struct vcpu vcpu;
     struct rv_hart *hart;
-    struct thread *next, *prev; /* of the process; process->lock */
+    struct thread *next, *prev; /* of the process, NULL ends them; process->lock */
     pid_t tid;
     uint64_t clear_child_tid; /* guest address: cleared and woken when the thread ends; 0: none */
     struct thread_signals signals;
     struct seccomp seccomp; /* inherited: seccomp_inherit */
-    void *alt_stack;        /* host's, for the handlers of host signals */
+    bool vfork;             /* a child that shares its parent's memory */
+    bool own_actions;       /* signals.actions is its own */
+    bool clear_actions;     /* of vfork's child: signals_clear first of all */
+    void *exec_memory;      /* of vfork's child, which exec took with it */
+    void *end;              /* jmp_buf *: where the host's thread ends; NULL: the first thread */
 };
 
 struct process {
@@ -39,9 +43,12 @@ struct process {
     struct mm mm;
     pthread_mutex_t lock; /* threads */
     struct thread *threads;
-    char *exe;   /* absolute path of the program, as /proc/self/exe gives it */
-    int exe_fd;  /* O_PATH */
-    int self_fd; /* guise itself, O_PATH: also where /proc is not mounted */
+    pthread_mutex_t stop_lock; /* held while all threads but one are kept out of the guest */
+    _Atomic bool stopping;     /* so they are to be */
+    char **argv;               /* of the program, a script's interpreter included */
+    char *exe;                 /* absolute path of the program, as /proc/self/exe gives it */
+    int exe_fd;                /* O_PATH */
+    int self_fd;               /* guise itself, O_PATH: also where /proc is not mounted */
     uint64_t auxv, auxv_size;
     struct guest_limits limits; /* process->lock */
 };

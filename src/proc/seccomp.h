@@ -1,11 +1,16 @@
 /*
- * The program's seccomp filters. They see riscv64's numbers and registers, which the host's kernel
- * does not have; so they are run here, before the call is served.
+ * The program's seccomp filters (Documentation/userspace-api/seccomp_filter.rst). They see
+ * riscv64's numbers and registers, which the host's kernel does not have; so they are run here,
+ * before a call is served.
  *
- * A filter is constant once installed and points to the one before it. fork copies them with all
- * memory; a new thread must be given its parent's (seccomp_inherit).
+ * There are no tracers and no listeners: SECCOMP_RET_TRACE is -ENOSYS, as without a tracer, and
+ * SECCOMP_FILTER_FLAG_NEW_LISTENER is refused.
  *
- * Threads: each sets its own; SECCOMP_FILTER_FLAG_TSYNC sets all under process->lock.
+ * A filter is constant once installed and points to the one before it; it is never freed, because
+ * any thread may run it. fork copies filters with all memory; a new thread must be given its
+ * parent's (seccomp_inherit).
+ *
+ * Threads: each asks and sets its own; SECCOMP_FILTER_FLAG_TSYNC sets all under process->lock.
  */
 #pragma once
 
@@ -16,8 +21,8 @@ struct thread;
 struct seccomp_filter;
 
 struct seccomp {
-    bool active;                                 /* there is something to ask */
-    bool strict;                                 /* SECCOMP_MODE_STRICT */
+    _Atomic bool active;                         /* there is something to ask */
+    _Atomic bool strict;                         /* SECCOMP_MODE_STRICT */
     const struct seccomp_filter *_Atomic filter; /* the last installed */
 };
 
@@ -27,9 +32,11 @@ struct seccomp {
  */
 bool seccomp_allows(struct thread *t, uint64_t number, const uint64_t a[6], int64_t *result);
 
-/* Of a thread that `parent` makes, before it runs. */
+/* Of a thread that `parent` makes, before it runs. With process->lock held. */
 void seccomp_inherit(struct thread *child, const struct thread *parent);
 
-/* prctl(PR_GET_SECCOMP) and the system call: -errno. */
+/* SECCOMP_MODE_... */
 int64_t seccomp_mode(const struct thread *t);
+
+/* The system call of that name: its result. */
 int64_t seccomp_set(struct thread *t, unsigned operation, unsigned flags, uint64_t args);

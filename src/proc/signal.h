@@ -48,6 +48,12 @@ struct thread_signals {
     volatile int pending; /* a signal has come: read by thread_host_call */
     siginfo_t info;
     /*
+     * SIGSEGV and SIGBUS that somebody sent while the program blocks them, as bits like mask's; of
+     * each the last.
+     */
+    uint64_t held;
+    siginfo_t held_info[2];
+    /*
      * Written by syscall_serve: the call at pc, an ecall, was interrupted before it did anything,
      * and a0 is still its argument. signals_deliver makes it -EINTR (a0 = -EINTR, pc += 4) unless
      * the handler has SA_RESTART, and clears this.
@@ -55,13 +61,35 @@ struct thread_signals {
     bool interrupted;
 };
 
-int signals_init(struct process *p, struct thread *first, struct error *err);
+/* The host's handlers of SIGSEGV and SIGBUS: before fault_init puts its own over them. */
+void signals_prepare(void);
+/* Of the first thread, with what guise was started with. */
+int signals_init(struct thread *first, struct error *err);
+
+/* A thread's signals as those of the thread that makes it. */
+void signals_inherit(struct thread *child, const struct thread *parent);
+
+/* vfork's child gets actions of its own. False: out of memory. clear: as signals_clear. */
+bool signals_own_actions(struct thread *child, bool clear);
+/* What has a handler gets the default (CLONE_CLEAR_SIGHAND). In the process that it is for. */
+void signals_clear(struct thread *t);
+
+/*
+ * Blocks all signals of the calling host thread; *old is what was blocked, NULL: nobody wants to
+ * know. Round what must not be interrupted.
+ */
+void signals_block_all(uint64_t *old);
+/* What the host blocks becomes what the guest does; for exec SIGSEGV and SIGBUS, too. */
+void signals_unblock(const struct thread *t, bool for_exec);
 
 /* Enters the handler of what is pending. Before the engine runs. */
 void signals_deliver(struct thread *t);
 
 /* The guest's instruction at hart->pc ended in an exception (enum rv_cause): a signal. */
 void signal_exception(struct thread *t, unsigned cause, uint64_t tval);
+
+/* A signal that can be neither blocked nor ignored: then the process dies of it. */
+void signal_force(struct thread *t, int sig, int code, uint64_t address);
 
 /* rt_sigreturn: restores all registers, pc as well; a bad frame means SIGSEGV. */
 void signal_sigreturn(struct thread *t);

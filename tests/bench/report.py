@@ -2,12 +2,15 @@
 """The scripts' own arithmetic: lines of programs, ratios, and results that must not pass."""
 
 import contextlib
+import hashlib
 import io
 import os
+import random
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), "../../bench/lib"))
 # pylint: disable=wrong-import-position
+import debian
 import programs as suite
 import table
 from common import BenchError
@@ -73,6 +76,23 @@ def test_differences():
     assert len(suite.differences(bad, ["QEMU", "guise"])) == 1
     bad = dict(good, guise={"a": [result(3), result(3, exact="other")]})
     assert len(suite.differences(bad, ["QEMU", "guise"])) == 1
+
+
+def test_debian():
+    assert debian.percent_of("quick") == 20 and debian.percent_of("7") == 7
+    try:
+        debian.percent_of("large")
+    except BenchError:
+        pass
+    else:
+        raise AssertionError("a scale that is none")
+    # Everyone must measure the same, also with another version of Python.
+    made = hashlib.sha256()
+    made.update(debian.make_text(random.Random(1), 100000))
+    made.update(debian.make_c(random.Random(2), 5))
+    made.update(debian.make_json(random.Random(3), 50))
+    made.update(debian.make_history(random.Random(5), 5))
+    assert made.hexdigest()[:16] == "94884b7419d4f4b6", made.hexdigest()
 
 
 def test_clocks():

@@ -6,7 +6,7 @@
  *
  *   rbp  the guest state (struct rv_hart *): slots' homes are at back_target.slot_offset
  *   r14  what guest memory is reached by (back_target.mem_base_offset); loaded when translated code
- *        is entered, and again after each slow path
+ *        is entered, and again after each slow path; not with BACK_DIRECT
  *   r15  the instruction count
  *   rsp  aligned to 16; BACK_FRAME bytes from it on are the region's spill area
  *   MXCSR  all masked; rounds as the guest's frm says; its flags are not yet in the guest's fflags
@@ -94,7 +94,8 @@ struct back_target {
      * entries of 32 bytes: rtag, wtag, addend (rv_tlb_entry); or, with window_bits, the host
      * address of guest address 0 in a window of 1 << window_bits bytes with BACK_WINDOW_GUARD bytes
      * before and behind it. What is not mapped there faults at a site (back_code.sites). With
-     * BACK_DIRECT guest addresses are host addresses, the word is 0, and all faults at sites.
+     * BACK_DIRECT guest addresses are host addresses, all faults at sites, and r14 is one more of
+     * the allocator's; then the thunks are made for that, too.
      */
     int32_t mem_base_offset;
     uint32_t tlb_entries; /* a power of two */
@@ -103,7 +104,7 @@ struct back_target {
     /*
      * Of a pointer to the jump cache: jump_entries (a power of two) of {uint64_t pc; void *code},
      * looked at by indirect exits at index (pc >> 1) & (jump_entries - 1). Code is the first byte
-     * of a region. Empty entries have a pc that does not belong there.
+     * of a region. An empty entry has a pc that no target at its index has.
      */
     int32_t jump_offset;
     uint32_t jump_entries;

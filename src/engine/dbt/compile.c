@@ -101,7 +101,7 @@ void compiler_run(struct compiler *c, struct compile_job *job)
 /* Jobs [taken, finished) wait for the owner, [finished, submitted) for the thread. */
 struct compile_queue {
     const struct back_target *target;
-    struct compiler *compiler; /* NULL: made with the next job */
+    struct compiler *compiler; /* the thread's, which makes it */
     struct compile_job job[QUEUE_JOBS];
     unsigned submitted, taken; /* the owner's; submitted is written with the lock held */
     _Atomic unsigned finished;
@@ -120,6 +120,8 @@ static struct compile_job *queue_job(struct compile_queue *q, unsigned n)
 static void *queue_thread(void *arg)
 {
     struct compile_queue *q = arg;
+    if (!q->compiler)
+        q->compiler = compiler_new(q->target);
     pthread_mutex_lock(&q->lock);
     for (;;) {
         unsigned n = atomic_load_explicit(&q->finished, memory_order_relaxed);
@@ -128,7 +130,10 @@ static void *queue_thread(void *arg)
         if (q->ending)
             break;
         pthread_mutex_unlock(&q->lock);
-        compiler_run(q->compiler, queue_job(q, n));
+        if (q->compiler)
+            compiler_run(q->compiler, queue_job(q, n));
+        else
+            queue_job(q, n)->ok = false; /* out of memory */
         atomic_store_explicit(&q->finished, n + 1, memory_order_release);
         pthread_mutex_lock(&q->lock);
     }
@@ -194,9 +199,7 @@ void compile_queue_forked(struct compile_queue *q)
 
 struct compile_job *compile_next(struct compile_queue *q)
 {
-    if (!q->compiler)
-        q->compiler = compiler_new(q->target);
-    if (!q->compiler || q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
+    if (q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
         return NULL;
     struct compile_job *job = queue_job(q, q->submitted);
     return job->code.bytes || compile_job_init(job) ? job : NULL;

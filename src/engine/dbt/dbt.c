@@ -56,6 +56,8 @@ static uintptr_t dbt_fault(void *ctx, struct fault *fault)
     struct dbt *d = dbt_of(v);
     bool write;
     uintptr_t slow = region_slow_path(&d->code->regions, fault->pc, &write);
+    if (slow && !d->windows)
+        ((struct rv_hart *)v->arch)->engine[DBT_WORD_REFUSED] = 1;
     if (slow && d->windows && fault->has_address && window_fault(d->windows, fault->address, write))
         return fault->pc;
     return slow;
@@ -299,8 +301,10 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
         return dbt_instruction(v);
     case BACK_THUNK_TRAP:
         d->stats.left_trap++;
-        if (((struct rv_hart *)v->arch)->process)
-            return NULL; /* the interpreter comes to the same end, and leaves */
+        if (((struct rv_hart *)v->arch)->process) {
+            d->leave = NATIVE_TRAP;
+            return NULL;
+        }
         interp_trap(v, &d->fault);
         return dbt_next(v);
     default:
@@ -348,16 +352,23 @@ static void dbt_run_from(struct vcpu *v, const struct region *r)
 }
 
 /* The slot's native code was reached: runs regions until the interpreter has to go on, at h->pc. */
-static bool dbt_native(struct vcpu *v, struct code_page *page, uint64_t pc)
+static enum interp_native dbt_native(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
     uint64_t before = h->icount;
+    d->leave = NATIVE_GO_ON;
     dbt_lock(d);
     dbt_run_from(v, dbt_begin(v, page, pc));
     dbt_unlock(d);
+    if (d->leave == NATIVE_TRAP) {
+        h->scause = d->fault.cause;
+        h->stval = d->fault.tval;
+    }
+    if (d->leave != NATIVE_GO_ON)
+        return d->leave;
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
-    return h->icount != before || h->pc != pc;
+    return h->icount != before || h->pc != pc ? NATIVE_GO_ON : NATIVE_INTERPRET;
 }
 
 static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
@@ -408,7 +419,6 @@ static void dbt_target(struct back_target *t)
     t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
     t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
     t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
-    t->jump_entries = JUMP_CACHE;
     memset(t->slot_type, IR_I64, FRONT_SLOTS);
     memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
     t->mem_base_offset = (int32_t)offsetof(struct rv_hart, mem_base);
@@ -456,8 +466,8 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
     c->shared = h->process;
     pthread_mutex_init(&c->lock, NULL);
     dbt_target(&c->target);
-    if (h->process)
-        c->target.jump_entries = JUMP_CACHE_PROCESS;
+    c->target.jump_entries = h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE;
+    c->target.window_bits = h->process ? BACK_DIRECT : 0;
     dbt_helpers(c->helpers, &c->target);
     if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
         dbt_code_free(c);
@@ -494,17 +504,17 @@ static void dbt_free(struct dbt *d)
 
 static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
 {
+    const struct rv_hart *h = v->arch;
     struct dbt *d = calloc(1, sizeof *d);
     if (!d) {
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
+    jump_caches_init(&d->jumps, h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE);
     d->cached_serial = 1; /* 0: in none */
     d->code = dbt_code_get(v, eager, err);
-    if (d->code) {
-        jump_caches_init(&d->jumps, d->code->target.jump_entries);
+    if (d->code)
         return d;
-    }
     dbt_free(d);
     return NULL;
 }
@@ -542,10 +552,10 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
 
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
-    const struct rv_hart *h = v->arch;
     bool real_time = v->clock && !v->clock->is_virtual;
-    return dbt_attach_with(v, h->process ? &dbt_process_hooks : &dbt_hooks,
-                           real_time ? WINDOW_PRICE : NO_WINDOWS, err);
+    const struct rv_hart *h = v->arch;
+    const struct interp_hooks *hooks = h->process ? &dbt_process_hooks : &dbt_hooks;
+    return dbt_attach_with(v, hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)

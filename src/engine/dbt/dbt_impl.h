@@ -44,9 +44,11 @@ struct dbt {
     uint64_t seen_code_epoch;
     /* Pages of what the jump caches hold, as far as there is room (rule 8). */
     struct code_page *cached[CACHED_PAGES];
-    unsigned cached_count;  /* CACHED_PAGES + 1: there was none */
-    uint32_t cached_serial; /* of the jump caches' contents: code_page.cached_in */
-    struct rv_fault fault;  /* of a helper that asked to leave */
+    unsigned cached_count;    /* CACHED_PAGES + 1: there was none */
+    uint32_t cached_serial;   /* of the jump caches' contents: code_page.cached_in */
+    struct rv_fault fault;    /* of a helper that asked to leave */
+    enum interp_native leave; /* of a process: not GO_ON when its engine is to be left */
+    bool locked;              /* code->lock is held */
 
     struct windows *windows; /* NULL: none in this machine */
     bool faults;             /* regions may fault at sites: scope is pushed while they run */
@@ -55,16 +57,22 @@ struct dbt {
     struct engine_stats stats; /* of running */
 };
 
+/*
+ * A thread that is alone needs no lock, and stays alone while it is in its engine: only it can make
+ * another.
+ */
 static inline void dbt_lock(struct dbt *d)
 {
-    if (d->code->shared)
+    d->locked = d->code->shared && __atomic_load_n(&d->code->users, __ATOMIC_RELAXED) > 1;
+    if (d->locked)
         pthread_mutex_lock(&d->code->lock);
 }
 
 static inline void dbt_unlock(struct dbt *d)
 {
-    if (d->code->shared)
+    if (d->locked)
         pthread_mutex_unlock(&d->code->lock);
+    d->locked = false;
 }
 
 static inline struct dbt *dbt_of(const struct vcpu *v)
@@ -110,6 +118,6 @@ void dbt_save(struct vcpu *v);
 bool dbt_interrupt(struct vcpu *v);
 /*
  * Executes the instruction at h->pc if it is a CSR's, a fence or a system instruction that does not
- * leave the engine.
+ * leave the engine. A process's system call is gone past (dbt.leave), with false.
  */
 bool dbt_execute(struct vcpu *v);

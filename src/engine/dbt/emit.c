@@ -162,6 +162,10 @@ static bool emit_allocate(struct emit *e)
         .ctx = e,
         .random_seed = e->t->random_seed,
     };
+    if (e->t->window_bits == BACK_DIRECT) {
+        host.order[host.order_count++] = EMIT_MEM_BASE;
+        host.temp_order[host.temp_count++] = EMIT_MEM_BASE;
+    }
     for (unsigned x = 0; x < EMIT_SCRATCH_X; x++)
         host.order[host.order_count++] = (uint8_t)(RA_FP + x);
     for (unsigned i = 0; i < host.order_count; i++)

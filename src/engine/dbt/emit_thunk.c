@@ -103,7 +103,8 @@ static void thunk_slow(struct asm_buf *a, const struct back_target *t, struct as
     asm_rr(a, ASM_TEST, 4, RAX, RAX);
     asm_jcc(a, CC_NE, &out);
     thunk_move_registers(a, false);
-    asm_rm(a, ASM_MOV, 8, EMIT_MEM_BASE, asm_mem(RBP, t->mem_base_offset));
+    if (t->window_bits != BACK_DIRECT)
+        asm_rm(a, ASM_MOV, 8, EMIT_MEM_BASE, asm_mem(RBP, t->mem_base_offset));
     asm_ri(a, ASM_ADD, 8, RSP, SLOW_FRAME);
     asm_none(a, ASM_RET);
     asm_bind(a, &out);

@@ -6,9 +6,13 @@
 #include "engine/rv_sys.h"
 #include "isa/riscv64/decode.h"
 
+#define ECALL 0x00000073u
+
 bool dbt_interrupt(struct vcpu *v)
 {
     struct rv_hart *h = v->arch;
+    if (h->process)
+        return false;
     int irq = v->debug.hold_interrupts ? -1 : rv_interrupt_pending(h);
     if (irq >= 0)
         rv_trap_interrupt(h, (unsigned)irq);
@@ -100,6 +104,12 @@ bool dbt_execute(struct vcpu *v)
     if (!page || (page->bytes[offset] & 3) != 3 || offset + 4 > RV_PAGE)
         return false;
     uint32_t bits = le32_get(page->bytes + offset);
+    if (h->process && bits == ECALL) {
+        dbt_of(v)->leave = NATIVE_CALL;
+        h->pc += 4;
+        h->icount++;
+        return false;
+    }
     bool other = (bits & 0x7f) != 0x73 && (bits & 0x7f) != 0x0f;
     if (other || !rv_decode(bits, h->exts, &in))
         return false;

@@ -8,12 +8,17 @@
 
 #include "engine/dbt/region.h"
 
-#define JUMP_CACHE 4096u          /* entries */
-#define JUMP_CACHE_PROCESS 16384u /* a process has one only */
-#define JUMP_NOTED 256u           /* of them are noted, so that emptying costs by what is there */
+/*
+ * Entries of a machine's caches, which are emptied often, and of a process's, which are not:
+ * programs of some megabytes have thousands of targets.
+ */
+#define JUMP_CACHE 4096u
+#define JUMP_CACHE_PROCESS 32768u
+#define JUMP_NOTED 256u /* puts are noted, so that emptying costs by what is there */
 
+/* An empty one has pc 0, the first UINT64_MAX: it is where pc 0 would be looked for. */
 struct jump_entry {
-    uint64_t pc; /* empty: 0, in the first entry, where 0 belongs, UINT64_MAX */
+    uint64_t pc;
     const void *code;
 };
 
@@ -26,11 +31,11 @@ struct jump_cache {
 };
 
 struct jump_caches {
-    uint32_t entries; /* of each */
     struct jump_cache cache[RV_VIEWS + RV_CONTEXTS];
+    uint32_t entries; /* of each, a power of two */
 };
 
-/* All are unused. entries: a power of two up to 65536. */
+/* All are unused. */
 void jump_caches_init(struct jump_caches *js, uint32_t entries);
 void jump_caches_fini(struct jump_caches *js);
 void jump_caches_clear(struct jump_caches *js);

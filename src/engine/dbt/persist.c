@@ -374,8 +374,9 @@ void persist_save(struct persist *p)
     persist_note_run(p);
     for (uint32_t i = 0; i < p->count; i++) {
         struct persist_unit *u = &p->units[i];
-        if (u->draft.record_count)
-            store_add(p->store, &u->key, &u->draft);
+        if (!store_worth(&u->unit, u->draft.bytes))
+            continue; /* it may have become more until the next time */
+        store_add(p->store, &u->key, &u->draft);
         draft_free(&u->draft);
     }
 }

@@ -367,7 +367,11 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {  \
         value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
     } else {                                                                \
-        slow_##name##_##len:;                                               \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                   \
+        {                                                                   \
+            fault = (struct rv_fault){RV_CAUSE_LOAD_PAGE, va};              \
+            goto fault;                                                     \
+        }                                                                   \
         uint64_t raw;                                                       \
         SYNC();                                                             \
         it->tlb_misses++;                                                   \
@@ -384,7 +388,11 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {               \
         __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
     } else {                                                                             \
-        slow_##name##_##len:;                                                            \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                \
+        {                                                                                \
+            fault = (struct rv_fault){RV_CAUSE_STORE_PAGE, va};                          \
+            goto fault;                                                                  \
+        }                                                                                \
         SYNC();                                                                          \
         it->tlb_misses++;                                                                \
         if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                    \
@@ -611,8 +619,18 @@ hot:
 
 native:
     SYNC();
-    if (!it->hooks->native(v, page, h->pc))
+    switch (it->hooks->native(v, page, h->pc)) {
+    case NATIVE_INTERPRET:
         goto *run_table[slot_handler(it, h, page, SLOT)];
+    case NATIVE_CALL:
+        exit = VCPU_EXIT_CALL;
+        goto leave;
+    case NATIVE_TRAP:
+        exit = VCPU_EXIT_TRAP;
+        goto leave;
+    case NATIVE_GO_ON:
+        break;
+    }
     icount = h->icount;
     pc = h->pc;
     goto resume;

@@ -13,15 +13,21 @@ extern const struct engine_ops engine_interp;
  *
  * hot: the instruction in `slot` of `page` has been jumped to often; native code may be installed
  * with interp_install. native: a slot that has native code was reached, the hart's state is
- * current. True: the code ran, hart state says where to go on. False: it does not fit the present
- * state and the instruction is to be interpreted. page_changed: the native code of a page is void,
- * because its bytes changed; page NULL: of all pages.
+ * current. page_changed: the native code of a page is void, because its bytes changed; page NULL:
+ * of all pages.
  */
 struct code_page;
 
+enum interp_native {
+    NATIVE_INTERPRET, /* the code does not fit the present state: nothing has happened */
+    NATIVE_GO_ON,     /* the code ran, hart state says where to go on */
+    NATIVE_CALL,      /* it ran to a process's system call: the pc is past that */
+    NATIVE_TRAP,      /* it ran to a process's exception: as VCPU_EXIT_TRAP */
+};
+
 struct interp_hooks {
     void (*hot)(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va);
-    bool (*native)(struct vcpu *v, struct code_page *page, uint64_t pc);
+    enum interp_native (*native)(struct vcpu *v, struct code_page *page, uint64_t pc);
     void (*page_changed)(struct vcpu *v, struct code_page *page);
     /* A page is entered first, or with other bytes than before. */
     void (*page_made)(struct vcpu *v, struct code_page *page, uint64_t page_va);

@@ -314,23 +314,9 @@ bool rv_fetch_relink(struct rv_fetch_tlb *t, rv_tlb_host_fn host, void *ctx)
 
 /* ---- contexts ---- */
 
-/* A process has one view, and no translations but of what it fetches: the rest stays untouched. */
-static void tlbs_init_process(struct rv_hart *h)
+/* The views of a machine, and all contexts: a process has neither data TLBs nor other contexts. */
+static void machine_tlbs_init(struct rv_hart *h)
 {
-    struct rv_context *c = &h->contexts[0];
-    fetch_init(&c->fetch);
-    fetch_new_epoch(h, &c->fetch);
-    h->context = 0;
-    c->satp = h->satp;
-    c->last_used = ++h->context_clock;
-}
-
-void rv_tlbs_init(struct rv_hart *h)
-{
-    if (h->process) {
-        tlbs_init_process(h);
-        return;
-    }
     tlb_init(&h->tlb_s);
     tlb_init(&h->tlb_m);
     fetch_init(&h->fetch_s);
@@ -345,6 +331,14 @@ void rv_tlbs_init(struct rv_hart *h)
         tlb_init(&c->user_by_s);
         fetch_init(&c->fetch);
     }
+}
+
+void rv_tlbs_init(struct rv_hart *h)
+{
+    if (h->process)
+        fetch_init(&h->contexts[0].fetch);
+    else
+        machine_tlbs_init(h);
     rv_fetch_new_epochs(h);
     h->context = 0;
     h->contexts[0].satp = h->satp;

@@ -1,0 +1,369 @@
+/*
+ * Starting programs: the first one (proc_run), and exec of the running one, which guise passes to
+ * the host's kernel: a riscv64 program as an argument of guise itself.
+ */
+#include "proc/elf.h"
+#include "proc/path.h"
+#include "proc/syscall.h"
+#include "proc/thread.h"
+
+#include "base/bits.h"
+#include "host/fault.h"
+#include "isa/riscv64/decode.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SCRIPTS 4 /* that may be each other's interpreters, as in the kernel */
+#define ARGUMENTS                                                                   \
+    (UINT64_C(2) << 20) /* strings of an argument list; the kernel's bound is lower \
+                         */
+#define HIGH_FD 1000    /* where guise's own descriptors are, if the limit allows */
+#define PROC_FD "/proc/self/fd/"
+
+/* ---- exec ---- */
+
+/* Strings at guest addresses up to NULL: their number, or -errno. */
+static int64_t exec_count(uint64_t list)
+{
+    uint64_t word;
+    for (uint64_t n = 0; list && n < ARGUMENTS; n++) {
+        if (!guest_read(&word, list + 8 * n, sizeof word))
+            return -EFAULT;
+        if (!word)
+            return (int64_t)n;
+    }
+    return list ? -E2BIG : 0;
+}
+
+struct exec_file {
+    int dirfd, flags;
+    const char *path;    /* of the host */
+    char name[PATH_MAX]; /* of what is open already */
+};
+
+/*
+ * What the kernel would execute for the file, down to the last interpreter: riscv64 or not. -errno.
+ * What cannot be read is left to the kernel.
+ */
+static int exec_kind(struct thread *t, const struct exec_file *file, bool *riscv64)
+{
+    struct elf_script script;
+    char text[PATH_MAX];
+    const char *path = file->path;
+    int dirfd = file->dirfd, flags = file->flags;
+    *riscv64 = false;
+    for (unsigned i = 0; i <= SCRIPTS; i++) {
+        enum elf_kind kind;
+        int nofollow = flags & AT_SYMLINK_NOFOLLOW ? O_NOFOLLOW : 0;
+        int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | nofollow);
+        if (fd < 0)
+            return errno == EACCES || i ? 0 : -errno;
+        int rc = elf_kind(fd, &kind, &script);
+        close(fd);
+        if (rc || kind == ELF_KIND_OTHER)
+            return 0;
+        if (kind == ELF_KIND_RISCV64) {
+            *riscv64 = true;
+            return 0;
+        }
+        path = script.interpreter;
+        if (t->process->config->sysroot &&
+            path_in_sysroot(t->process->config->sysroot, path, true, text))
+            path = text;
+        dirfd = AT_FDCWD;
+        flags = 0;
+    }
+    return -ELOOP;
+}
+
+/* May it be executed at all? As the kernel finds out, before anything else. */
+static int exec_allowed(const struct exec_file *file)
+{
+    struct stat st;
+    int how = file->flags & AT_SYMLINK_NOFOLLOW;
+    if (fstatat(file->dirfd, file->path, &st, how))
+        return -errno;
+    if (S_ISLNK(st.st_mode))
+        return -ELOOP;
+    if (!S_ISREG(st.st_mode) || faccessat(file->dirfd, file->path, X_OK, AT_EACCESS | how))
+        return -EACCES;
+    return 0;
+}
+
+/* The arguments of guise: its own, then the program's from the second on. */
+static char **exec_arguments(struct thread *t, const char *path, uint64_t argv, uint64_t count)
+{
+    const char *const *self = t->process->config->self;
+    uint64_t own = 0;
+    while (self[own])
+        own++;
+    char **all = calloc(own + count + 6, sizeof *all);
+    if (!all)
+        return NULL;
+    uint64_t n = 0;
+    uint64_t first = 0;
+    all[n++] = (char *)(uintptr_t) "guise";
+    for (uint64_t i = 0; i < own; i++)
+        all[n++] = (char *)(uintptr_t)self[i];
+    if (count && guest_read(&first, argv, sizeof first)) {
+        all[n++] = (char *)(uintptr_t) "--argv0";
+        all[n++] = (char *)(uintptr_t)first;
+    }
+    all[n++] = (char *)(uintptr_t) "--";
+    all[n++] = (char *)(uintptr_t)path;
+    if (count > 1 && !guest_read(&all[n], argv + 8, (count - 1) * sizeof *all)) {
+        free(all);
+        return NULL;
+    }
+    return all;
+}
+
+/* As a path that is good after exec: of a descriptor what it is open on. */
+static const char *exec_name(struct exec_file *file)
+{
+    char link[64];
+    if (file->path[0] == '/' || file->dirfd == AT_FDCWD)
+        return file->path;
+    snprintf(link, sizeof link, PROC_FD "%d", file->dirfd);
+    ssize_t n = readlink(link, file->name, sizeof file->name - 1);
+    if (n < 0)
+        return NULL;
+    file->name[n] = 0;
+    if (file->path[0] && (size_t)n + strlen(file->path) + 2 <= sizeof file->name)
+        strcat(strcat(file->name, "/"), file->path);
+    return file->name;
+}
+
+static int64_t exec_now(struct thread *t, int dirfd, const char *path, char *const *argv,
+                        uint64_t envp, int flags)
+{
+    char *none[] = {NULL};
+    char *const *env = envp ? (char *const *)(uintptr_t)envp : none;
+    process_leave(t);
+    signals_unblock(t, true);
+    syscall(SYS_execveat, dirfd, path, argv, env, flags);
+    int64_t rc = -errno;
+    signals_unblock(t, false);
+    return rc;
+}
+
+static int64_t exec_riscv64(struct thread *t, struct exec_file *file, uint64_t argv, uint64_t envp,
+                            uint64_t count)
+{
+    const char *name = exec_name(file);
+    char **all = name ? exec_arguments(t, name, argv, count) : NULL;
+    if (!all)
+        return name ? -ENOMEM : -ENOENT;
+    free(t->exec_memory);
+    t->exec_memory = all; /* a child of vfork leaves it to its parent */
+    return exec_now(t, t->process->self_fd, "", all, envp, AT_EMPTY_PATH);
+}
+
+int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, uint64_t envp,
+                     int flags)
+{
+    int64_t count = exec_count(argv), rc;
+    struct path found;
+    bool riscv64;
+    if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+        return -EINVAL;
+    if (count < 0 || (rc = exec_count(envp)) < 0)
+        return count < 0 ? count : rc;
+    if (guarded_strlen((const char *)(uintptr_t)path, PATH_MAX) < 0)
+        return guarded_strlen((const char *)(uintptr_t)path, 1) < 0 ? -EFAULT : -ENAMETOOLONG;
+    path_look_up(t, path, !(flags & AT_SYMLINK_NOFOLLOW), &found);
+    struct exec_file file = {
+        .dirfd = dirfd, .flags = flags, .path = (const char *)(uintptr_t)found.address};
+    char opened[64];
+    if (!file.path[0] && (flags & AT_EMPTY_PATH)) {
+        snprintf(opened, sizeof opened, PROC_FD "%d", dirfd);
+        file.path = opened;
+        file.dirfd = AT_FDCWD;
+    } else if (found.proc == PROC_FILE_EXE) {
+        file.path = t->process->exe;
+    }
+    rc = exec_allowed(&file);
+    if (!rc)
+        rc = exec_kind(t, &file, &riscv64);
+    if (rc)
+        return rc;
+    if (file.path == opened) {
+        /* The kernel's name for it, and the file's own for guise. */
+        file.dirfd = dirfd;
+        file.path = "";
+    }
+    return riscv64
+               ? exec_riscv64(t, &file, argv, envp, (uint64_t)count)
+               : exec_now(t, file.dirfd, file.path, (char *const *)(uintptr_t)argv, envp, flags);
+}
+
+/* ---- the first program ---- */
+
+/* What is to be loaded, once scripts are resolved. */
+struct program {
+    char path[PATH_MAX]; /* of the host */
+    const char *name;    /* as it was asked for */
+    char **argv;
+    int fd;
+};
+
+static int program_open(const struct proc_config *config, struct program *program,
+                        struct error *err)
+{
+    const char *name = program->name;
+    if (!config->sysroot || name[0] != '/' ||
+        !path_in_sysroot(config->sysroot, name, true, program->path)) {
+        if (strlen(name) >= sizeof program->path)
+            return error_set(err, ENAMETOOLONG, "%.60s...: the name is too long", name);
+        strcpy(program->path, name);
+    }
+    struct stat st;
+    if (stat(program->path, &st))
+        return error_set(err, errno, "%s: %s", name, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return error_set(err, EACCES, "%s is not a file that can be executed", name);
+    program->fd = open(program->path, O_RDONLY | O_CLOEXEC);
+    return program->fd < 0 ? error_set(err, errno, "%s: %s", name, strerror(errno)) : 0;
+}
+
+/* The script's interpreter becomes the program. */
+static int program_script(struct program *program, const struct elf_script *script,
+                          struct error *err)
+{
+    unsigned count = 0, n = 0;
+    while (program->argv[count])
+        count++;
+    char **argv = calloc(count + 4, sizeof *argv);
+    char *interpreter = strdup(script->interpreter);
+    char *argument = script->argument ? strdup(script->argument) : NULL;
+    if (!argv || !interpreter || (script->argument && !argument))
+        return error_set(err, ENOMEM, "out of memory for the arguments of %s", program->name);
+    argv[n++] = interpreter;
+    if (argument)
+        argv[n++] = argument;
+    argv[n++] = (char *)(uintptr_t)program->name;
+    for (unsigned i = 1; i < count; i++)
+        argv[n++] = program->argv[i];
+    close(program->fd);
+    program->argv = argv;
+    program->name = interpreter;
+    return 0;
+}
+
+static int program_find(const struct proc_config *config, struct program *program,
+                        struct error *err)
+{
+    enum elf_kind kind;
+    struct elf_script script;
+    for (unsigned i = 0; i <= SCRIPTS; i++) {
+        int rc = program_open(config, program, err);
+        if (rc)
+            return rc;
+        rc = elf_kind(program->fd, &kind, &script);
+        if (rc || kind == ELF_KIND_OTHER)
+            return error_set(err, ENOEXEC, "%s is not a riscv64 program", program->name);
+        if (kind == ELF_KIND_RISCV64)
+            return 0;
+        rc = program_script(program, &script, err);
+        if (rc)
+            return rc;
+    }
+    return error_set(err, ELOOP, "%s: too many scripts are each other's interpreters",
+                     config->program);
+}
+
+/* To where programs do not look for the lowest free one. */
+static int high_fd(int fd)
+{
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    if (high < 0)
+        return fd;
+    close(fd);
+    return high;
+}
+
+static struct process *process_new(const struct proc_config *config, const struct program *program,
+                                   struct error *err)
+{
+    struct process *p = calloc(1, sizeof *p);
+    if (!p) {
+        error_set(err, ENOMEM, "out of memory for a process");
+        return NULL;
+    }
+    p->config = config;
+    p->argv = program->argv;
+    pthread_mutex_init(&p->lock, NULL);
+    pthread_mutex_init(&p->stop_lock, NULL);
+    clock_init(&p->clock, false);
+    clock_start(&p->clock);
+    p->exe = realpath(program->path, NULL);
+    p->exe_fd = high_fd(open(program->path, O_PATH | O_CLOEXEC));
+    p->self_fd = high_fd(open("/proc/self/exe", O_PATH | O_CLOEXEC));
+    return p;
+}
+
+/* What ps calls the process: the file's name, of which the kernel takes 15 bytes. */
+static void process_set_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    prctl(PR_SET_NAME, slash ? slash + 1 : path);
+}
+
+/* Letters of RISC-V's single-letter extensions that the default has, as bits (AT_HWCAP). */
+static uint64_t process_hwcap(void)
+{
+    uint64_t bits = 0;
+    for (const char *letter = "imafdc"; *letter; letter++)
+        bits |= UINT64_C(1) << (*letter - 'a');
+    return bits;
+}
+
+int proc_run(const struct proc_config *config, struct error *err)
+{
+    struct program program = {.name = config->program, .argv = config->argv};
+    struct elf_start start;
+    int rc = program_find(config, &program, err);
+    if (rc)
+        return rc;
+    /* In this order: faults that are not fault.h's go to the handlers of signals. */
+    signals_prepare();
+    rc = fault_init(err);
+    struct process *p = rc ? NULL : process_new(config, &program, err);
+    if (!p)
+        return rc ? rc : -ENOMEM;
+    rc = mm_init(&p->mm, p, err);
+    if (rc)
+        return rc;
+    const struct elf_args args = {.path = program.name,
+                                  .fd = program.fd,
+                                  .sysroot = config->sysroot,
+                                  .argv = program.argv,
+                                  .envp = config->envp,
+                                  .hwcap = process_hwcap()};
+    rc = elf_load(&p->mm, &args, &start, err);
+    if (rc)
+        return rc;
+    close(program.fd);
+    process_set_name(program.name);
+    p->auxv = start.auxv;
+    p->auxv_size = start.auxv_size;
+    struct thread *t = thread_new(p, err);
+    if (!t)
+        return -ENOMEM;
+    t->tid = (pid_t)syscall(SYS_gettid);
+    t->hart->pc = start.pc;
+    t->hart->x[REG_SP] = start.sp;
+    rc = signals_init(t, err);
+    if (rc)
+        return rc;
+    if (config->dump && config->engine->dump)
+        config->engine->dump(&t->vcpu, config->dump);
+    thread_set_self(t);
+    thread_run(t);
+}
