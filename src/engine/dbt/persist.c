@@ -2,7 +2,7 @@
 
 #include "base/bits.h"
 #include "engine/interp/interp.h"
-#include "source_hash.h"
+#include "engine/source_hash.h"
 #include "store/store.h"
 
 #include <stdlib.h>
