@@ -255,7 +255,7 @@ void thread_run(struct thread *t)
 void process_leave(struct thread *t)
 {
     const struct proc_config *config = t->process->config;
-    if (config->engine->save)
+    if (config->engine->save && !t->vfork) /* else the parent will */
         config->engine->save(&t->vcpu);
     if (config->stats && !t->vfork)
         process_print_stats(t);

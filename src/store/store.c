@@ -217,10 +217,14 @@ static void draft_reduce(struct unit_draft *d, const struct unit *old)
  * compile, and it will be in the way again soon while a program is still learned. So a file either
  * grows by a good part, or not often.
  */
+bool store_grows(const struct unit *old, uint64_t bytes)
+{
+    return bytes && (!old->head || bytes >= old->head->file_size / WORTH_PART);
+}
+
 bool store_worth(const struct unit *old, uint64_t bytes)
 {
-    return bytes && (!old->head || bytes >= old->head->file_size / WORTH_PART ||
-                     old->written + WORTH_EVERY < time(NULL));
+    return store_grows(old, bytes) || (bytes && old->written + WORTH_EVERY < time(NULL));
 }
 
 /* The program's limits are this process's: SIGXFSZ would be the program's end. */

@@ -511,17 +511,17 @@ static void dbt_free(struct dbt *d)
 
 static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
 {
+    const struct rv_hart *h = v->arch;
     struct dbt *d = calloc(1, sizeof *d);
     if (!d) {
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
+    jump_caches_init(&d->jumps, h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE);
     d->cached_serial = 1; /* 0: in none */
     d->code = dbt_code_get(v, eager, err);
-    if (d->code) {
-        jump_caches_init(&d->jumps, d->code->target.jump_entries);
+    if (d->code)
         return d;
-    }
     dbt_free(d);
     return NULL;
 }
@@ -559,10 +559,10 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
 
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
-    const struct rv_hart *h = v->arch;
     bool real_time = v->clock && !v->clock->is_virtual;
-    return dbt_attach_with(v, h->process ? &dbt_process_hooks : &dbt_hooks,
-                           real_time ? WINDOW_PRICE : NO_WINDOWS, err);
+    const struct rv_hart *h = v->arch;
+    const struct interp_hooks *hooks = h->process ? &dbt_process_hooks : &dbt_hooks;
+    return dbt_attach_with(v, hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)

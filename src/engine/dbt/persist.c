@@ -2,7 +2,7 @@
 
 #include "base/bits.h"
 #include "engine/interp/interp.h"
-#include "source_hash.h"
+#include "engine/source_hash.h"
 #include "store/store.h"
 
 #include <stdlib.h>
@@ -345,6 +345,7 @@ bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc)
 }
 
 #define EXPECTED_SIZE 3000u /* of a record */
+#define EXPECTED_MIN 8u     /* for fewer, nothing is done: some never can be compiled */
 
 void persist_expect(struct persist *p, const struct code_page *page)
 {
@@ -355,7 +356,8 @@ void persist_expect(struct persist *p, const struct code_page *page)
 bool persist_worth(const struct persist *p, const struct code_page *page)
 {
     const struct persist_unit *u = page->origin ? &p->units[page->origin - 1] : NULL;
-    return u && store_worth(&u->unit, u->draft.bytes + u->expected * EXPECTED_SIZE);
+    return u && u->expected >= EXPECTED_MIN &&
+           store_grows(&u->unit, u->draft.bytes + u->expected * EXPECTED_SIZE);
 }
 
 /* What has run in all pages, for those who compile more of them. */
@@ -374,8 +376,9 @@ void persist_save(struct persist *p)
     persist_note_run(p);
     for (uint32_t i = 0; i < p->count; i++) {
         struct persist_unit *u = &p->units[i];
-        if (u->draft.record_count)
-            store_add(p->store, &u->key, &u->draft);
+        if (!store_worth(&u->unit, u->draft.bytes))
+            continue; /* it may have become more until the next time */
+        store_add(p->store, &u->key, &u->draft);
         draft_free(&u->draft);
     }
 }

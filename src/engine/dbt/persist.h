@@ -44,8 +44,8 @@ void persist_keep(struct persist *p, const struct region_place *place,
 /* The place shall be compiled by a later run. False: the page is of no image. */
 bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc);
 /*
- * Whether the unit of the page will be written if there is more for it: the answer is good for
- * those that come with persist_expect(page) before, which counts.
+ * Whether so much is expected of the page's unit that it is worth compiling: persist_expect counts
+ * what could be.
  */
 void persist_expect(struct persist *p, const struct code_page *page);
 bool persist_worth(const struct persist *p, const struct code_page *page);

@@ -12,7 +12,7 @@
 
 #define WARM_HOT 64u        /* jumps to a place that is worth it */
 #define PART 5u             /* of the time that the program took */
-#define AT_LEAST 2000000u   /* ns */
+#define AT_LEAST 2000000u   /* ns; also to wait for the other thread */
 #define AT_MOST 2000000000u /* ns */
 
 static uint64_t save_now(clockid_t clock)
@@ -63,6 +63,14 @@ static bool save_any(struct vcpu *v, const struct warm_place *w, unsigned count)
     return any;
 }
 
+/* What the other thread has begun is worth waiting for a little. */
+static void save_wait(const struct compile_queue *q, uint64_t deadline)
+{
+    const struct timespec moment = {.tv_nsec = 50000};
+    while (q && compile_idle(q) < 2 && save_now(CLOCK_MONOTONIC) < deadline)
+        nanosleep(&moment, NULL);
+}
+
 /* Until the time is over: how many places have been seen to. */
 static unsigned save_compile(struct vcpu *v, const struct warm_place *w, unsigned count)
 {
@@ -77,6 +85,7 @@ static unsigned save_compile(struct vcpu *v, const struct warm_place *w, unsigne
     }
     while (done < count && save_now(CLOCK_MONOTONIC) < deadline)
         save_compile_one(v, c, &job, &w[done++]);
+    save_wait(code->queue, deadline + AT_LEAST);
     compile_job_fini(&job);
     compiler_free(c);
     return done;
