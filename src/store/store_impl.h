@@ -9,9 +9,10 @@
 #define STORE_NAME 64 /* bytes of a name */
 #define STORE_TEMPORARY "new-"
 
-/* Bytes, or number, of new records that are always worth writing. */
-#define WORTH (64u << 10)
-#define WORTH_RECORDS 256u
+/* New records are worth writing if they are a part of the file's size, or if it has not been
+ * written for some seconds. */
+#define WORTH_PART 8u
+#define WORTH_EVERY 60
 
 struct store {
     uint64_t limit;

@@ -120,6 +120,7 @@ bool unit_open(struct unit *u, int fd, const struct unit_key *key)
         (uint64_t)st.st_size > UNIT_MAX_SIZE || !read_all(fd, &head, sizeof head) ||
         !head_good(&head, key, (uint64_t)st.st_size))
         return false;
+    u->written = st.st_mtim.tv_sec;
     bool ok = unit_read_tables(u, fd, &head);
     if (ok) {
         void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);

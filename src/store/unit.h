@@ -19,6 +19,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /* What a file is found by; no padding, compared as bytes. */
 struct unit_key {
@@ -67,6 +68,7 @@ struct unit {
     const struct unit_page *pages;
     const struct unit_entry *entries;
     const uint8_t *map; /* all of the file */
+    time_t written;
 };
 
 static inline bool unit_there(const struct unit *u)

@@ -45,6 +45,8 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
+#define HOT 128 /* jumps to a target */
+
 /* ---- windows ---- */
 
 /* A fault in translated code. */
@@ -98,7 +100,7 @@ static void dbt_note_page(struct dbt *d, struct code_page *page)
 
 static void dbt_put_jump(struct dbt *d, const struct region *r)
 {
-    jump_cache_put(d->jump, r->pc, region_code(&d->code->regions, r));
+    jump_cache_put(&d->jumps, d->jump, r->pc, region_code(&d->code->regions, r));
     for (unsigned i = 0; i < r->pages; i++)
         dbt_note_page(d, r->page[i].page);
 }
@@ -165,6 +167,16 @@ static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_
     dbt_unlock(d);
 }
 
+/* Of a place that has been reached `threshold` times more: whether it is worth a region. */
+static bool dbt_is_hot(struct dbt *d, uint64_t pc)
+{
+    if (!d->code->warm)
+        return true;
+    /* Who has nothing to do may as well compile what is not quite so hot. */
+    uint32_t hot = d->code->queue ? HOT >> compile_idle(d->code->queue) : HOT;
+    return warm_add(d->code->warm, pc, WARM_STEP) >= hot;
+}
+
 static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
 {
     const struct rv_hart *h = v->arch;
@@ -174,7 +186,7 @@ static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot
     if (h->mstatus & RV_MSTATUS_MPRV)
         return;
     struct region *r = dbt_find(v, page, pc);
-    if (!r)
+    if (!r && dbt_is_hot(dbt_of(v), pc))
         r = dbt_compile(v, page, pc);
     if (r && r->code)
         interp_install(page, slot);
@@ -220,7 +232,7 @@ static struct region *dbt_here(struct vcpu *v)
     if (!page || d->code->regions.full)
         return NULL;
     struct region *r = dbt_find(v, page, h->pc);
-    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
+    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)) && dbt_is_hot(d, h->pc))
         r = dbt_compile(v, page, h->pc);
     return r;
 }
@@ -301,8 +313,13 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
     }
 }
 
-/* The region to begin with, where a slot has native code. */
-static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
+static const void *dbt_code_of(const struct dbt *d, const struct region *r)
+{
+    return r ? region_code(&d->code->regions, r) : NULL;
+}
+
+/* The code to begin with, where a slot has native code; NULL: none that fits. */
+static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
@@ -310,22 +327,24 @@ static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t
     if ((d->code->regions.full && !d->code->shared) || (h->mstatus & RV_MSTATUS_MPRV) ||
         !dbt_settle(d, h))
         return NULL;
+    const void *known = d->code->shared ? jump_cache_get(&d->jumps, d->jump, pc) : NULL;
+    if (known)
+        return known;
     struct region *r = dbt_find(v, page, pc);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (!region_fits(v, r))
         return NULL;
     dbt_put_jump(d, r);
-    return r;
+    return dbt_code_of(d, r);
 }
 
-/* Runs the region and what follows it, until the interpreter has to go on. */
-static void dbt_run_from(struct vcpu *v, const struct region *r)
+/* Runs the code and what follows it, until the interpreter has to go on. */
+static void dbt_run_from(struct vcpu *v, const void *code)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    while (r) {
-        const void *code = region_code(&d->code->regions, r);
+    while (code) {
         bool user = d->windows && h->view == RV_VIEW_U;
         uint64_t start = h->icount;
         h->engine[DBT_WORD_EXIT] = 0;
@@ -335,7 +354,7 @@ static void dbt_run_from(struct vcpu *v, const struct region *r)
         dbt_lock(d);
         if (user)
             windows_earn(d->windows, h->icount - start);
-        r = dbt_left(v, why);
+        code = dbt_code_of(d, dbt_left(v, why));
     }
 }
 
@@ -377,7 +396,6 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 
 /* ---- life ---- */
 
-#define HOT 128 /* jumps to a target */
 #define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
@@ -385,7 +403,8 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
     {                                                                     \
         dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, (hot_after) \
     }
-static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1);
+static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1),
+                                 dbt_process_hooks = DBT_HOOKS(WARM_STEP);
 
 static void dbt_target(struct back_target *t)
 {
@@ -407,7 +426,6 @@ static void dbt_target(struct back_target *t)
     t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
     t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
     t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
-    t->jump_entries = JUMP_CACHE;
     memset(t->slot_type, IR_I64, FRONT_SLOTS);
     memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
     t->mem_base_offset = (int32_t)offsetof(struct rv_hart, mem_base);
@@ -419,6 +437,7 @@ static void dbt_code_free(struct dbt_code *c)
 {
     compile_queue_free(c->queue);
     persist_free(c->persist);
+    free(c->warm);
     compiler_free(c->compiler);
     compile_job_fini(&c->job);
     regions_fini(&c->regions);
@@ -435,6 +454,13 @@ static bool dbt_make_compiler(struct dbt_code *c, const struct vcpu *v)
     return c->compiler && compile_job_init(&c->job);
 }
 
+static bool dbt_make_process(struct dbt_code *c, const struct vcpu *v)
+{
+    if (!c->eager && !(c->warm = calloc(1, sizeof *c->warm)))
+        return false;
+    return !v->store || (c->persist = persist_new(v->store, &c->target.features, c->warm)) != NULL;
+}
+
 static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct error *err)
 {
     const struct rv_hart *h = v->arch;
@@ -447,15 +473,14 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
     c->shared = h->process;
     pthread_mutex_init(&c->lock, NULL);
     dbt_target(&c->target);
+    c->target.jump_entries = h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE;
     c->target.window_bits = h->process ? BACK_DIRECT : 0;
     dbt_helpers(c->helpers, &c->target);
     if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
         dbt_code_free(c);
         return NULL;
     }
-    if (v->store && h->process)
-        c->persist = persist_new(v->store, &c->target.features);
-    if (!dbt_make_compiler(c, v) || (v->store && h->process && !c->persist)) {
+    if (!dbt_make_compiler(c, v) || (h->process && !dbt_make_process(c, v))) {
         error_set(err, ENOMEM, "out of memory for the translator's compiler");
         dbt_code_free(c);
         return NULL;
@@ -491,11 +516,12 @@ static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
-    jump_caches_init(&d->jumps);
     d->cached_serial = 1; /* 0: in none */
     d->code = dbt_code_get(v, eager, err);
-    if (d->code)
+    if (d->code) {
+        jump_caches_init(&d->jumps, d->code->target.jump_entries);
         return d;
+    }
     dbt_free(d);
     return NULL;
 }
@@ -533,8 +559,10 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
 
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
+    const struct rv_hart *h = v->arch;
     bool real_time = v->clock && !v->clock->is_virtual;
-    return dbt_attach_with(v, &dbt_hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
+    return dbt_attach_with(v, h->process ? &dbt_process_hooks : &dbt_hooks,
+                           real_time ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)
@@ -635,17 +663,9 @@ static void dbt_fork_end(struct vcpu *v, bool child)
     if (child) {
         d->code->users = 1;
         compile_queue_forked(d->code->queue);
+        if (d->code->warm)
+            *d->code->warm = (struct warm){0}; /* the parent's to care for */
     }
-    dbt_unlock(d);
-}
-
-static void dbt_save(struct vcpu *v)
-{
-    struct dbt *d = dbt_of(v);
-    dbt_lock(d);
-    dbt_collect(v);
-    if (d->code->persist)
-        persist_save(d->code->persist);
     dbt_unlock(d);
 }
 

@@ -10,6 +10,7 @@
 #include "engine/dbt/jump.h"
 #include "engine/dbt/persist.h"
 #include "engine/dbt/region.h"
+#include "engine/dbt/warm.h"
 #include "engine/dbt/window.h"
 #include "engine/interp/interp.h"
 #include "host/fault.h"
@@ -27,6 +28,7 @@ struct dbt_code {
     struct compiler *compiler;
     struct compile_job job;
     struct persist *persist; /* NULL: translations end with the process */
+    struct warm *warm;       /* NULL: what is hot at first sight is compiled */
     FILE *dump;
     bool eager;     /* everything is compiled at once, whether it has run or not */
     bool shared;    /* by threads: with a lock, held by whoever is not in a region */
@@ -103,6 +105,14 @@ struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc);
 struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc);
 /* Installs what the other thread has finished. */
 void dbt_collect(struct vcpu *v);
+/* Fills a job for the place, on that page. */
+void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_page *page,
+                  uint64_t pc);
+/* What a job has made is to be kept, though not installed. */
+void dbt_keep_job(struct vcpu *v, const struct compile_job *job);
+
+/* save.c: an engine_ops.save. */
+void dbt_save(struct vcpu *v);
 
 /* execute.c: takes the interrupt that is pending and enabled, if there is one. */
 bool dbt_interrupt(struct vcpu *v);

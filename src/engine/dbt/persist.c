@@ -43,10 +43,12 @@ struct persist_unit {
     struct unit_key key;
     struct unit unit;
     struct unit_draft draft;
+    unsigned expected; /* records */
 };
 
 struct persist {
     const struct store *store;
+    struct warm *warm;
     uint64_t host;
     struct persist_unit *units;
     uint32_t count, cap;
@@ -67,12 +69,13 @@ static uint64_t persist_host(const struct host_features *f)
     return bits;
 }
 
-struct persist *persist_new(const struct store *s, const struct host_features *f)
+struct persist *persist_new(const struct store *s, const struct host_features *f, struct warm *w)
 {
     struct persist *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
     p->store = s;
+    p->warm = w;
     p->host = persist_host(f);
     p->buffer = malloc(UNIT_MAX_RECORD);
     if (p->buffer)
@@ -155,6 +158,8 @@ static void page_use(const struct persist *p, struct code_page *page)
     for (uint32_t i = 0; i < s->count; i++)
         if (e[i].size)
             interp_install(page, e[i].slot);
+        else if (p->warm)
+            warm_add(p->warm, page->gpa + e[i].slot * 2u, WARM_WANTED);
 }
 
 void persist_notice(struct persist *p, struct vcpu *v, struct code_page *page)
@@ -330,6 +335,27 @@ void persist_keep(struct persist *p, const struct region_place *place,
     if (r)
         draft_record(&u->draft, page_number(u, place->page[0].page),
                      (unsigned)(place->pc % 4096 / 2), (uint8_t *)r, (uint32_t)record_size(r));
+}
+
+bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc)
+{
+    struct persist_unit *u = page->origin ? &p->units[page->origin - 1] : NULL;
+    return u && draft_page(&u->draft, page_number(u, page), page->content, page->run) &&
+           draft_record(&u->draft, page_number(u, page), (unsigned)(pc % UNIT_PAGE / 2), NULL, 0);
+}
+
+#define EXPECTED_SIZE 3000u /* of a record */
+
+void persist_expect(struct persist *p, const struct code_page *page)
+{
+    if (page->origin)
+        p->units[page->origin - 1].expected++;
+}
+
+bool persist_worth(const struct persist *p, const struct code_page *page)
+{
+    const struct persist_unit *u = page->origin ? &p->units[page->origin - 1] : NULL;
+    return u && store_worth(&u->unit, u->draft.bytes + u->expected * EXPECTED_SIZE);
 }
 
 /* What has run in all pages, for those who compile more of them. */

@@ -12,13 +12,15 @@
 
 #include "engine/dbt/compile.h"
 #include "engine/dbt/region.h"
+#include "engine/dbt/warm.h"
 
 struct persist;
 struct store;
 struct vcpu;
 
-/* NULL: out of memory. s outlives it. */
-struct persist *persist_new(const struct store *s, const struct host_features *f);
+/* NULL: out of memory. s and w outlive it; w is told of places that earlier runs wanted, unless it
+ * is NULL. */
+struct persist *persist_new(const struct store *s, const struct host_features *f, struct warm *w);
 void persist_free(struct persist *p);
 
 /* A page that has not been noticed: its slots for which there are records become native. */
@@ -39,5 +41,13 @@ bool persist_find(struct persist *p, struct vcpu *v, struct code_page *page, uin
 /* What has been compiled and installed is to be kept. */
 void persist_keep(struct persist *p, const struct region_place *place,
                   const struct compile_job *job);
+/* The place shall be compiled by a later run. False: the page is of no image. */
+bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc);
+/*
+ * Whether the unit of the page will be written if there is more for it: the answer is good for
+ * those that come with persist_expect(page) before, which counts.
+ */
+void persist_expect(struct persist *p, const struct code_page *page);
+bool persist_worth(const struct persist *p, const struct code_page *page);
 /* Writes what is worth it. */
 void persist_save(struct persist *p);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #define BUCKETS 8192
+#define FEW ((size_t)2 << 20) /* bytes of pages that small programs need at most */
 
 struct code_cache {
     struct code_page *pages; /* `max` of them, mapped; resident as they are used */
@@ -47,6 +48,9 @@ struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end, bool sha
         free(c);
         return NULL;
     }
+    /* Most of a large program's pages become resident one by one otherwise, five faults each. */
+    if (shared)
+        madvise((uint8_t *)c->pages + FEW, c->max * sizeof *c->pages - FEW, MADV_HUGEPAGE);
     c->crossing = crossing;
     c->page_end = page_end;
     return c;
