@@ -165,6 +165,24 @@ static int64_t exec_riscv64(struct thread *t, struct exec_file *file, uint64_t a
     return exec_now(t, t->process->self_fd, "", all, envp, AT_EMPTY_PATH);
 }
 
+/*
+ * To guise itself, or, when guise is the kernel's handler, to the kernel: with it go rights that
+ * the file gives, and its name. The kernel may not have the handler any more; and it does not give
+ * a handler what was opened to be closed at exec.
+ */
+static int64_t exec_translated(struct thread *t, struct exec_file *file, uint64_t argv,
+                               uint64_t envp, uint64_t count)
+{
+    const struct process *p = t->process;
+    int64_t rc = -ENOEXEC;
+    if (p->config->handled)
+        rc =
+            exec_now(t, file->dirfd, file->path, (char *const *)(uintptr_t)argv, envp, file->flags);
+    if ((rc == -ENOEXEC || rc == -ENOENT) && (!p->config->handled || p->self_fd >= 0))
+        rc = exec_riscv64(t, file, argv, envp, count);
+    return rc;
+}
+
 int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, uint64_t envp,
                      int flags)
 {
@@ -199,7 +217,7 @@ int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, 
         file.path = "";
     }
     return riscv64
-               ? exec_riscv64(t, &file, argv, envp, (uint64_t)count)
+               ? exec_translated(t, &file, argv, envp, (uint64_t)count)
                : exec_now(t, file.dirfd, file.path, (char *const *)(uintptr_t)argv, envp, flags);
 }
 
@@ -217,6 +235,11 @@ static int program_open(const struct proc_config *config, struct program *progra
                         struct error *err)
 {
     const char *name = program->name;
+    if (config->handled) {
+        snprintf(program->path, sizeof program->path, "%s", name);
+        program->fd = config->handled->fd;
+        return 0;
+    }
     if (!config->sysroot || name[0] != '/' ||
         !path_in_sysroot(config->sysroot, name, true, program->path)) {
         if (strlen(name) >= sizeof program->path)
@@ -288,6 +311,20 @@ static int high_fd(int fd)
     return high;
 }
 
+/* As the kernel names it, which knows files that have no name any more; or without /proc. */
+static char *program_real_path(const struct program *program)
+{
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, PROC_FD "%d", program->fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (n > 0) {
+        path[n] = 0;
+        return strdup(path);
+    }
+    char *real = realpath(program->path, NULL);
+    return real ? real : strdup(program->path);
+}
+
 static struct process *process_new(const struct proc_config *config, const struct program *program,
                                    struct error *err)
 {
@@ -302,7 +339,7 @@ static struct process *process_new(const struct proc_config *config, const struc
     pthread_mutex_init(&p->stop_lock, NULL);
     clock_init(&p->clock, false);
     clock_start(&p->clock);
-    p->exe = realpath(program->path, NULL);
+    p->exe = program_real_path(program);
     p->exe_fd = high_fd(open(program->path, O_PATH | O_CLOEXEC));
     p->self_fd = high_fd(open("/proc/self/exe", O_PATH | O_CLOEXEC));
     return p;
@@ -340,7 +377,7 @@ int proc_run(const struct proc_config *config, struct error *err)
     rc = mm_init(&p->mm, p, err);
     if (rc)
         return rc;
-    const struct elf_args args = {.path = program.name,
+    const struct elf_args args = {.path = config->handled ? config->handled->execfn : program.name,
                                   .fd = program.fd,
                                   .sysroot = config->sysroot,
                                   .argv = program.argv,
@@ -350,7 +387,8 @@ int proc_run(const struct proc_config *config, struct error *err)
     if (rc)
         return rc;
     close(program.fd);
-    process_set_name(program.name);
+    if (!config->handled) /* the kernel has done it */
+        process_set_name(program.name);
     p->auxv = start.auxv;
     p->auxv_size = start.auxv_size;
     struct thread *t = thread_new(p, err);
