@@ -93,7 +93,8 @@ static int fault_install(unsigned i)
     static const int synchronous[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
     struct sigaction ours = {.sa_sigaction = fault_handle};
     struct sigaction now;
-    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
+    /* SA_RESTART: a signal that somebody sent may be none of the interrupted call's business. */
+    ours.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER | SA_RESTART;
     sigfillset(&ours.sa_mask);
     for (unsigned k = 0; k < ARRAY_SIZE(synchronous); k++)
         sigdelset(&ours.sa_mask, synchronous[k]);
@@ -145,4 +146,14 @@ void fault_pop(struct fault_scope *scope)
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
     fault_scopes = scope->outer;
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+struct fault_scope *fault_innermost(void)
+{
+    return fault_scopes;
+}
+
+void fault_set_innermost(struct fault_scope *scope)
+{
+    fault_scopes = scope;
 }

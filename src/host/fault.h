@@ -65,6 +65,12 @@ void fault_fini(void);
 void fault_push(struct fault_scope *scope);
 /* scope: the innermost one. */
 void fault_pop(struct fault_scope *scope);
+/*
+ * The innermost scope of the calling thread, NULL: none; and back to it, whatever was pushed since:
+ * by a child of vfork, which has the thread's variables and may end anywhere.
+ */
+struct fault_scope *fault_innermost(void);
+void fault_set_innermost(struct fault_scope *scope);
 
 /*
  * Registers of the faulting instruction, by the host's numbers (enum asm_reg, enum asm_xmm of

@@ -6,6 +6,7 @@
  */
 #include "proc/thread.h"
 
+#include "host/fault.h"
 #include "proc/syscall.h"
 
 #include <errno.h>
@@ -76,7 +77,10 @@ static struct thread *clone_thread(struct thread *t, const struct thread_clone *
         return NULL;
     clone_registers(child, t, c);
     signals_inherit(child, t);
+    /* Another thread may give filters to all. */
+    pthread_mutex_lock(&t->process->lock);
     seccomp_inherit(child, t);
+    pthread_mutex_unlock(&t->process->lock);
     return child;
 }
 
@@ -88,6 +92,14 @@ struct start {
     _Atomic uint32_t tid; /* futex: 0 until the child has begun */
 };
 
+/* The C library's threads share more than this one may want to. */
+static void start_own(uint64_t flags)
+{
+    unsigned own = (unsigned)(~flags & (CLONE_FS | CLONE_FILES | CLONE_SYSVSEM));
+    if (own)
+        unshare((int)own);
+}
+
 static void *start_thread(void *arg)
 {
     struct start *s = arg;
@@ -96,13 +108,14 @@ static void *start_thread(void *arg)
     thread_set_self(child);
     child->tid = (pid_t)syscall(SYS_gettid);
     child->end = &end;
+    start_own(s->clone->flags);
     clone_tell_parent(s->clone, child->tid);
     clone_begin(child, s->clone);
     atomic_store(&s->tid, (uint32_t)child->tid);
     syscall(SYS_futex, &s->tid, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     if (setjmp(end))
         return NULL;
-    signals_unblock(child, false);
+    signals_unblock(child);
     thread_run(child);
 }
 
@@ -122,13 +135,13 @@ static int64_t clone_new_thread(struct thread *t, const struct thread_clone *c)
 {
     struct start s = {.child = clone_thread(t, c), .clone = c};
     if (!s.child)
-        return -ENOMEM;
-    signals_block_all(NULL);
+        return -EAGAIN;
+    atomic_fetch_add(&t->process->alive, 1);
     int rc = start_host_thread(&s);
     while (!rc && !atomic_load(&s.tid))
         syscall(SYS_futex, &s.tid, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-    signals_unblock(t, false);
     if (rc) {
+        atomic_fetch_sub(&t->process->alive, 1);
         thread_free(s.child);
         return -rc;
     }
@@ -150,58 +163,78 @@ static int start_vfork(void *arg)
     clone_begin(s->child, s->clone);
     if (s->child->clear_actions)
         signals_clear(s->child);
-    signals_unblock(s->child, false);
+    signals_unblock(s->child);
     thread_run(s->child);
+}
+
+static struct thread *clone_vfork_thread(struct thread *t, const struct thread_clone *c)
+{
+    struct thread *child = clone_thread(t, c);
+    if (!child)
+        return NULL;
+    child->vfork = true;
+    child->signals.stack = t->signals.stack;
+    child->signals.stack_size = t->signals.stack_size;
+    child->signals.stack_flags = t->signals.stack_flags;
+    if (signals_own_actions(child, c->flags & CLONE_CLEAR_SIGHAND))
+        return child;
+    thread_free(child);
+    return NULL;
+}
+
+/* The child may have been killed anywhere: in the guest, with its scope of faults. */
+static void clone_vfork_end(struct thread *t, struct thread *child, struct fault_scope *scope)
+{
+    thread_set_self(t);
+    fault_set_innermost(scope);
+    atomic_store(&child->vcpu.in_guest, false);
+    thread_free(child);
 }
 
 static int64_t clone_vfork(struct thread *t, const struct thread_clone *c)
 {
-    struct vfork_start s = {.child = clone_thread(t, c), .clone = c};
-    if (!s.child)
-        return -ENOMEM;
-    s.child->vfork = true;
-    s.child->signals.stack = t->signals.stack;
-    s.child->signals.stack_size = t->signals.stack_size;
-    s.child->signals.stack_flags = t->signals.stack_flags;
-    void *stack =
+    struct fault_scope *scope = fault_innermost();
+    int flags = (int)((c->flags & ~CLONE_OURS) | (unsigned)c->exit_signal);
+    char *stack =
         mmap(NULL, THREAD_STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (stack == MAP_FAILED || !signals_own_actions(s.child, c->flags & CLONE_CLEAR_SIGHAND)) {
-        thread_free(s.child);
+    if (stack == MAP_FAILED)
+        return -ENOMEM;
+    struct vfork_start s = {.child = clone_vfork_thread(t, c), .clone = c};
+    if (!s.child) {
+        munmap(stack, THREAD_STACK);
         return -ENOMEM;
     }
-    int flags = (int)((c->flags & ~CLONE_OURS) | (unsigned)c->exit_signal);
-    signals_block_all(NULL);
-    int64_t rc =
-        clone(start_vfork, (char *)stack + THREAD_STACK, flags, &s, host_pointer(c->pidfd));
+    int64_t rc = clone(start_vfork, stack + THREAD_STACK, flags, &s, host_pointer(c->pidfd));
     rc = rc < 0 ? -errno : rc;
-    thread_set_self(t);
-    signals_unblock(t, false);
+    clone_vfork_end(t, s.child, scope);
     if (rc > 0)
         clone_tell_parent(c, rc);
-    thread_free(s.child);
     munmap(stack, THREAD_STACK);
     return rc;
 }
 
 /* ---- fork ---- */
 
-/* What must be in no thread's hands in the child. */
+/*
+ * What must be in no thread's hands in the child. The engine asks mm what is executable while it
+ * holds its own locks.
+ */
 static void fork_lock(struct thread *t)
 {
     struct process *p = t->process;
     pthread_mutex_lock(&p->stop_lock);
     pthread_mutex_lock(&p->lock);
+    p->config->engine->fork_begin(&t->vcpu);
     pthread_mutex_lock(&p->mm.lock);
     pthread_mutex_lock(&t->signals.actions->lock);
-    p->config->engine->fork_begin(&t->vcpu);
 }
 
 static void fork_unlock(struct thread *t, bool child)
 {
     struct process *p = t->process;
-    p->config->engine->fork_end(&t->vcpu, child);
     pthread_mutex_unlock(&t->signals.actions->lock);
     pthread_mutex_unlock(&p->mm.lock);
+    p->config->engine->fork_end(&t->vcpu, child);
     if (child)
         thread_forked(t);
     pthread_mutex_unlock(&p->lock);
@@ -225,29 +258,39 @@ static int64_t fork_raw(const struct thread_clone *c, uint64_t flags)
     return rc < 0 ? -errno : rc;
 }
 
+static void clone_process_begin(struct thread *t, const struct thread_clone *c)
+{
+    struct rv_hart *h = t->hart;
+    h->x[REG_SP] = c->stack ? c->stack : h->x[REG_SP];
+    h->x[REG_TP] = c->flags & CLONE_SETTLS ? c->tls : h->x[REG_TP];
+    clone_begin(t, c);
+    t->signals.held = 0;
+    if (c->flags & CLONE_CLEAR_SIGHAND)
+        signals_clear(t);
+}
+
 static int64_t clone_process(struct thread *t, const struct thread_clone *c)
 {
-    uint64_t flags = c->flags & ~CLONE_OURS, old;
+    uint64_t flags = c->flags & ~CLONE_OURS;
     bool plain = !flags && c->exit_signal == SIGCHLD && !c->set_tid_size;
-    signals_block_all(&old);
     fork_lock(t);
     int64_t rc = plain ? fork() : fork_raw(c, flags);
     if (plain && rc < 0)
         rc = -errno;
     fork_unlock(t, !rc);
-    if (!rc) {
-        struct rv_hart *h = t->hart;
-        h->x[REG_SP] = c->stack ? c->stack : h->x[REG_SP];
-        h->x[REG_TP] = c->flags & CLONE_SETTLS ? c->tls : h->x[REG_TP];
-        clone_begin(t, c);
-        t->signals.held = 0;
-        if (c->flags & CLONE_CLEAR_SIGHAND)
-            signals_clear(t);
-    } else if (rc > 0) {
+    if (!rc)
+        clone_process_begin(t, c);
+    else if (rc > 0)
         clone_tell_parent(c, rc);
-    }
-    signals_unblock(t, false);
     return rc;
+}
+
+/* With all signals blocked. */
+static int64_t clone_any(struct thread *t, const struct thread_clone *c)
+{
+    if (c->flags & CLONE_THREAD)
+        return clone_new_thread(t, c);
+    return c->flags & CLONE_VM ? clone_vfork(t, c) : clone_process(t, c);
 }
 
 int64_t thread_clone(struct thread *t, const struct thread_clone *c)
@@ -257,10 +300,13 @@ int64_t thread_clone(struct thread *t, const struct thread_clone *c)
         return -EINVAL;
     if ((f & CLONE_THREAD) && (f & (CLONE_NEWUSER | CLONE_NEWPID | CLONE_VFORK | CLONE_PIDFD)))
         return -EINVAL;
-    if (f & CLONE_THREAD)
-        return clone_new_thread(t, c);
-    if (!(f & CLONE_VM))
-        return clone_process(t, c);
     /* A process that shares memory and runs at the same time: nobody makes one any more. */
-    return (f & CLONE_VFORK) && !(f & CLONE_SIGHAND) ? clone_vfork(t, c) : -EINVAL;
+    if (!(f & CLONE_THREAD) && (f & CLONE_VM) && (!(f & CLONE_VFORK) || (f & CLONE_SIGHAND)))
+        return -EINVAL;
+    /* What is pending here is not the child's. */
+    if (!signals_block_all(t))
+        return -THREAD_RESTART;
+    int64_t rc = clone_any(t, c);
+    signals_unblock(t);
+    return rc;
 }

@@ -111,10 +111,10 @@ static char **exec_arguments(struct thread *t, const char *path, uint64_t argv, 
     all[n++] = (char *)(uintptr_t) "guise";
     for (uint64_t i = 0; i < own; i++)
         all[n++] = (char *)(uintptr_t)self[i];
-    if (count && guest_read(&first, argv, sizeof first)) {
-        all[n++] = (char *)(uintptr_t) "--argv0";
-        all[n++] = (char *)(uintptr_t)first;
-    }
+    all[n++] = (char *)(uintptr_t) "--argv0";
+    all[n++] = (char *)(uintptr_t) ""; /* the kernel's, too, for want of arguments */
+    if (count && guest_read(&first, argv, sizeof first))
+        all[n - 1] = (char *)(uintptr_t)first;
     all[n++] = (char *)(uintptr_t) "--";
     all[n++] = (char *)(uintptr_t)path;
     if (count > 1 && !guest_read(&all[n], argv + 8, (count - 1) * sizeof *all)) {
@@ -145,11 +145,13 @@ static int64_t exec_now(struct thread *t, int dirfd, const char *path, char *con
 {
     char *none[] = {NULL};
     char *const *env = envp ? (char *const *)(uintptr_t)envp : none;
+    struct signals_former former[2];
     process_leave(t);
-    signals_unblock(t, true);
-    syscall(SYS_execveat, dirfd, path, argv, env, flags);
-    int64_t rc = -errno;
-    signals_unblock(t, false);
+    signals_before_exec(t, former);
+    /* A signal that was noted must not be forgotten with the program. */
+    int64_t rc = thread_host_call(t, SYS_execveat, (uint64_t)dirfd, guest_address(path),
+                                  guest_address(argv), guest_address(env), (uint64_t)flags, 0);
+    signals_after_exec(t, former);
     return rc;
 }
 
@@ -369,7 +371,7 @@ int proc_run(const struct proc_config *config, struct error *err)
     if (rc)
         return rc;
     /* In this order: faults that are not fault.h's go to the handlers of signals. */
-    signals_prepare();
+    uint64_t ignored = signals_prepare();
     rc = fault_init(err);
     struct process *p = rc ? NULL : process_new(config, &program, err);
     if (!p)
@@ -395,9 +397,10 @@ int proc_run(const struct proc_config *config, struct error *err)
     if (!t)
         return -ENOMEM;
     t->tid = (pid_t)syscall(SYS_gettid);
+    atomic_store(&p->alive, 1);
     t->hart->pc = start.pc;
     t->hart->x[REG_SP] = start.sp;
-    rc = signals_init(t, err);
+    rc = signals_init(t, ignored, err);
     if (rc)
         return rc;
     if (config->dump && config->engine->dump)

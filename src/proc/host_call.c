@@ -3,13 +3,17 @@
  * syscall instruction a signal may come whose handler only notes it; the call would then wait as if
  * there were none. So the handler moves a pc in that window to where the call is given up.
  *
- * The kernel goes back to the syscall instruction itself when a call that can be repeated was
- * interrupted (the host's handlers have SA_RESTART): the handler finds the pc in the window then,
- * too.
+ * The kernel goes back to the syscall instruction itself when a call that is to be repeated was
+ * interrupted: the handler finds the pc in the window then, too. Whether it is to be repeated the
+ * kernel has decided by the flags of the host's action, which are the program's. So a call that was
+ * given up has always been before anything of it was done, and is repeated after the program's
+ * handler, whatever its flags.
  *
  * Assembly, because no compiler promises where the window is.
  */
 #include "proc/host_call.h"
+
+#include <errno.h>
 
 int64_t host_call(const volatile int *pending, long number, uint64_t a, uint64_t b, uint64_t c,
                   uint64_t d, uint64_t e, uint64_t f);
@@ -40,22 +44,32 @@ __asm__(
     "host_call_given_up:\n"
     "movq $-512, %rax\n"
     "ret\n"
+    "host_call_no_restart:\n"
+    "movq $-4, %rax\n"
+    "ret\n"
     ".cfi_endproc\n"
     ".size host_call, . - host_call\n"
     ".popsection\n");
 /* clang-format on */
 
-_Static_assert(THREAD_RESTART == 512, "as above");
+_Static_assert(THREAD_RESTART == 512 && EINTR == 4, "as above");
 
 /* Only their addresses count. */
 extern const char host_call_window[] __attribute__((visibility("hidden")));
 extern const char host_call_at_syscall[] __attribute__((visibility("hidden")));
 extern const char host_call_given_up[] __attribute__((visibility("hidden")));
+extern const char host_call_no_restart[] __attribute__((visibility("hidden")));
 
-uintptr_t host_call_interrupted(uintptr_t pc)
+void host_call_give_up(const struct thread *t, ucontext_t *uc, bool restarts)
 {
-    bool inside = pc >= (uintptr_t)host_call_window && pc <= (uintptr_t)host_call_at_syscall;
-    return inside ? (uintptr_t)host_call_given_up : 0;
+    greg_t *regs = uc->uc_mcontext.gregs;
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    if (pc < (uintptr_t)host_call_window || pc > (uintptr_t)host_call_at_syscall)
+        return;
+    /* The instruction changes r11: it has been executed. */
+    bool tried = (uintptr_t)regs[REG_R11] != (uintptr_t)&t->signals.pending;
+    const char *to = tried && !restarts ? host_call_no_restart : host_call_given_up;
+    regs[REG_RIP] = (greg_t)(uintptr_t)to;
 }
 
 int64_t thread_host_call(struct thread *t, long number, uint64_t a, uint64_t b, uint64_t c,

@@ -3,5 +3,11 @@
 
 #include "proc/process.h"
 
-/* Where a thread has to go on that a signal met at this host pc; 0: where it was. */
-uintptr_t host_call_interrupted(uintptr_t pc);
+#include <ucontext.h>
+
+/*
+ * A signal for t was noted in this context: if t is about to make a system call, or the kernel has
+ * gone back to it, it is given up. restarts: false: a call that the kernel has gone back to is
+ * -EINTR, because the program's handler wants that and the host's did not say so.
+ */
+void host_call_give_up(const struct thread *t, ucontext_t *uc, bool restarts);

@@ -17,7 +17,7 @@
 #include "proc/proc.h"
 #include "proc/rlimits.h"
 #include "proc/seccomp.h"
-#include "proc/signal.h"
+#include "proc/signals.h"
 
 #include <sys/types.h>
 
@@ -43,6 +43,8 @@ struct process {
     struct mm mm;
     pthread_mutex_t lock; /* threads */
     struct thread *threads;
+    _Atomic unsigned alive;    /* threads that have not ended, but for children of vfork */
+    int first_status;          /* of the first thread, which has ended */
     pthread_mutex_t stop_lock; /* held while all threads but one are kept out of the guest */
     _Atomic bool stopping;     /* so they are to be */
     char **argv;               /* of the program, a script's interpreter included */

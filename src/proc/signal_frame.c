@@ -64,7 +64,15 @@ uint64_t signal_frame_push(const struct thread *t, uint64_t sp, const siginfo_t 
     return guest_write(at, &f, sizeof f) ? at : 0;
 }
 
-bool signal_frame_pop(struct thread *t, uint64_t frame, struct signal_frame_rest *rest)
+bool signal_frame_read(uint64_t frame, struct signal_frame_rest *rest)
+{
+    uint64_t context = signal_frame_context(frame);
+    rest->stack = context + offsetof(struct frame_context, stack);
+    return guest_read(&rest->mask, context + offsetof(struct frame_context, mask),
+                      sizeof rest->mask);
+}
+
+bool signal_frame_pop(struct thread *t, uint64_t frame)
 {
     struct rv_hart *h = t->hart;
     struct frame f;
@@ -79,9 +87,5 @@ bool signal_frame_pop(struct thread *t, uint64_t frame, struct signal_frame_rest
     h->fflags = f.context.fcsr & 0x1f;
     h->frm = f.context.fcsr >> 5 & 7;
     h->reserve_key = RV_TLB_INVALID;
-    *rest = (struct signal_frame_rest){
-        .mask = f.context.mask,
-        .stack = frame + offsetof(struct frame, context.stack),
-    };
     return true;
 }

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "proc/signal.h"
+#include "proc/signals.h"
 
 #define SIGNAL_FRAME_SIZE 1088u
 
@@ -24,5 +24,7 @@ struct signal_frame_rest {
     uint64_t stack; /* address of its stack_t */
 };
 
+bool signal_frame_read(uint64_t frame, struct signal_frame_rest *rest);
+
 /* Sets all registers from the frame. False: it is not there or not sound; nothing has changed. */
-bool signal_frame_pop(struct thread *t, uint64_t frame, struct signal_frame_rest *rest);
+bool signal_frame_pop(struct thread *t, uint64_t frame);

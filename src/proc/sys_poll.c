@@ -14,59 +14,56 @@
 /* ---- signal masks ---- */
 
 /*
- * A mask argument for the host: *address becomes that of *mask, or 0 when the program gives none.
+ * A mask argument: *address becomes that of the host's mask, or 0 when the program gives none.
  * 0 or -errno.
  */
-static int64_t mask_argument(uint64_t set, uint64_t size, uint64_t *mask, uint64_t *address)
+static int64_t mask_argument(uint64_t set, uint64_t size, struct signal_mask *m, uint64_t *address)
 {
     *address = 0;
     if (!set)
         return 0;
     if (size != GUEST_SIGSET_SIZE)
         return -EINVAL;
-    if (!signal_host_mask(set, mask))
+    if (!signal_mask_read(m, set))
         return -EFAULT;
-    *address = guest_address(mask);
+    *address = guest_address(&m->host);
     return 0;
 }
 
-/* For calls that take the address of a mask's address and size. */
-struct mask_pair {
-    struct guest_sigset_arg arg;
-    uint64_t mask, address;
-};
-
-static int64_t mask_pair_argument(uint64_t guest, struct mask_pair *m)
+/* The call with a mask that is the argument `at`, whose size is the next one. */
+static int64_t mask_call(struct thread *t, long number, unsigned at, const uint64_t a[SYSCALL_ARGS])
 {
-    m->address = 0;
-    if (!guest)
-        return 0;
-    if (!guest_read(&m->arg, guest, sizeof m->arg))
+    struct signal_mask m;
+    uint64_t b[SYSCALL_ARGS] = {a[0], a[1], a[2], a[3], a[4], a[5]};
+    int64_t rc = mask_argument(a[at], a[at + 1], &m, &b[at]);
+    return rc ? rc : signal_masked_call(t, b[at] ? &m : NULL, number, b);
+}
+
+/* Likewise where the argument 5 is the address of the mask's address and size. */
+static int64_t mask_pair_call(struct thread *t, long number, const uint64_t a[SYSCALL_ARGS])
+{
+    struct guest_sigset_arg arg = {0};
+    struct signal_mask m;
+    const uint64_t b[SYSCALL_ARGS] = {a[0], a[1], a[2], a[3], a[4], a[5] ? guest_address(&arg) : 0};
+    if (a[5] && !guest_read(&arg, a[5], sizeof arg))
         return -EFAULT;
-    m->address = guest_address(&m->arg);
-    return mask_argument(m->arg.set, m->arg.size, &m->mask, &m->arg.set);
+    int64_t rc = mask_argument(arg.set, arg.size, &m, &arg.set);
+    return rc ? rc : signal_masked_call(t, arg.set ? &m : NULL, number, b);
 }
 
 int64_t sys_ppoll(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
-    uint64_t mask, address;
-    int64_t rc = mask_argument(a[3], a[4], &mask, &address);
-    return rc ? rc : thread_host_call(t, SYS_ppoll, a[0], a[1], a[2], address, a[4], 0);
+    return mask_call(t, SYS_ppoll, 3, a);
 }
 
 int64_t sys_pselect6(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
-    struct mask_pair m;
-    int64_t rc = mask_pair_argument(a[5], &m);
-    return rc ? rc : thread_host_call(t, SYS_pselect6, a[0], a[1], a[2], a[3], a[4], m.address);
+    return mask_pair_call(t, SYS_pselect6, a);
 }
 
 int64_t sys_io_pgetevents(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
-    struct mask_pair m;
-    int64_t rc = mask_pair_argument(a[5], &m);
-    return rc ? rc
-              : thread_host_call(t, SYS_io_pgetevents, a[0], a[1], a[2], a[3], a[4], m.address);
+    return mask_pair_call(t, SYS_io_pgetevents, a);
 }
 
 int64_t sys_signalfd4(struct thread *t, const uint64_t a[SYSCALL_ARGS])
@@ -100,17 +97,13 @@ static int64_t epoll_wait_converted(struct thread *t, long number, const uint64_
 {
     struct epoll_event e[EPOLL_EVENTS];
     struct guest_epoll_event g[EPOLL_EVENTS];
-    uint64_t mask, address;
     int max = (int)a[2];
     if (max <= 0 || (size_t)max > INT_MAX / sizeof g[0])
         return -EINVAL;
     if (max > EPOLL_EVENTS)
         max = EPOLL_EVENTS;
-    int64_t rc = mask_argument(a[4], a[5], &mask, &address);
-    if (rc)
-        return rc;
-    int64_t n =
-        thread_host_call(t, number, a[0], guest_address(e), (uint64_t)max, a[3], address, a[5]);
+    const uint64_t b[SYSCALL_ARGS] = {a[0], guest_address(e), (uint64_t)max, a[3], a[4], a[5]};
+    int64_t n = mask_call(t, number, 4, b);
     for (int64_t i = 0; i < n; i++)
         g[i] = (struct guest_epoll_event){.events = e[i].events, .data = e[i].data.u64};
     if (n > 0 && !guest_write(a[1], g, (size_t)n * sizeof g[0]))

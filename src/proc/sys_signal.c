@@ -1,4 +1,4 @@
-/* Signals: signal.c does the work. */
+/* Signals: signal_calls.c does the work. */
 #include "proc/syscall.h"
 
 #include <errno.h>
@@ -23,11 +23,15 @@ int64_t sys_rt_sigprocmask(struct thread *t, const uint64_t a[SYSCALL_ARGS])
     return signal_rt_sigprocmask(t, (int)a[0], a[1], a[2], a[3]);
 }
 
+int64_t sys_rt_sigpending(struct thread *t, const uint64_t a[SYSCALL_ARGS])
+{
+    return signal_rt_sigpending(t, a[0], a[1]);
+}
+
 int64_t sys_rt_sigreturn(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
     (void)a;
-    signal_sigreturn(t);
-    return SYSCALL_NO_RESULT;
+    return signal_sigreturn(t);
 }
 
 /* The kernel repeats on its own only calls that no handler interrupted, and it does so there. */

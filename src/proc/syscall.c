@@ -150,7 +150,6 @@ void syscall_serve(struct thread *t)
         result = syscall_do(t, c, a);
     if (unlikely(result == -THREAD_RESTART)) {
         h->pc -= 4;
-        t->signals.interrupted = true;
     } else if (likely(result != SYSCALL_NO_RESULT)) {
         h->x[REG_A0] = (uint64_t)result;
     }

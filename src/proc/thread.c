@@ -169,6 +169,8 @@ void thread_forked(struct thread *t)
     }
     p->threads = t;
     t->next = t->prev = NULL;
+    t->vfork = false; /* fork's child has memory of its own */
+    atomic_store(&p->alive, 1);
     t->tid = (pid_t)syscall(SYS_gettid);
 }
 
@@ -211,8 +213,11 @@ void process_code_changed(struct process *p, uint64_t start, uint64_t end)
 
 static void thread_requests(struct thread *t)
 {
-    if (vcpu_take_requests(&t->vcpu) & (VCPU_REQ_FENCE_I | VCPU_REQ_RENEW))
+    uint32_t requests = vcpu_take_requests(&t->vcpu);
+    if (requests & VCPU_REQ_FENCE_I)
         process_code_changed(t->process, 0, UINT64_MAX);
+    else if (requests & VCPU_REQ_RENEW)
+        process_code_changed(t->process, 0, 0); /* if nobody else has made room since */
 }
 
 /* False: somebody stops all threads, and has waited for this one. */
@@ -278,24 +283,36 @@ static void thread_clear_tid(const struct thread *t)
         syscall(SYS_futex, t->clear_child_tid, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
+/*
+ * The first thread of the host stays: without it /proc/self has nothing to tell. Its own stack is
+ * all that it keeps.
+ */
+static _Noreturn void thread_stay(void)
+{
+    uint64_t all = UINT64_MAX;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+    for (;;)
+        pause();
+}
+
 void thread_exit(struct thread *t, int status)
 {
     struct process *p = t->process;
+    bool first = t->tid == getpid();
+    jmp_buf *end = t->end;
     if (t->vfork)
         process_exit(p, status);
-    pthread_mutex_lock(&p->lock);
-    bool last = !p->threads->next && p->threads == t;
-    pthread_mutex_unlock(&p->lock);
-    if (last)
-        process_exit(p, status);
-    signals_block_all(NULL);
+    signals_block_all(t);
     robust_list_end(t);
     thread_clear_tid(t);
-    jmp_buf *end = t->end;
+    if (atomic_fetch_sub(&p->alive, 1) == 1)
+        process_exit(p, status);
     thread_free(t);
     thread_set_self(NULL);
+    if (first)
+        thread_stay();
     if (end)
         longjmp(*end, 1); /* to the start of the host's thread */
     for (;;)
-        syscall(SYS_exit, status); /* the first thread's stack stays */
+        syscall(SYS_exit, status);
 }

@@ -139,9 +139,17 @@ void mm_print_maps(struct mm *mm, FILE *out)
     fputs("00010000-00012000 r-xp 00000000 08:01 42 /program\n", out);
 }
 
-void signal_sigreturn(struct thread *t)
+int64_t signal_sigreturn(struct thread *t)
 {
     t->hart->x[REG_A0] = 12345;
+    return SYSCALL_NO_RESULT;
+}
+
+int64_t signal_rt_sigpending(struct thread *t, uint64_t set, uint64_t size)
+{
+    (void)t;
+    rig_note("sigpending", set, size, 0, 0);
+    return 0;
 }
 
 int64_t signal_rt_sigaction(struct thread *t, int sig, uint64_t act, uint64_t old, uint64_t size)
@@ -174,10 +182,19 @@ int64_t signal_sigaltstack(struct thread *t, uint64_t stack, uint64_t old)
     return 0;
 }
 
-bool signal_host_mask(uint64_t set, uint64_t *host)
+bool signal_mask_read(struct signal_mask *m, uint64_t set)
 {
     rig_note("mask", set, 0, 0, 0);
-    return guest_read(host, set, sizeof *host);
+    bool there = guest_read(&m->guest, set, sizeof m->guest);
+    m->host = m->guest;
+    return there;
+}
+
+int64_t signal_masked_call(struct thread *t, const struct signal_mask *m, long number,
+                           const uint64_t a[6])
+{
+    (void)m;
+    return thread_host_call(t, number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 /* ---- the rig ---- */

@@ -257,7 +257,7 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
     rs->process = process;
     rs->region = calloc(MAX_REGIONS, sizeof *rs->region);
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
-    rs->by_granule = calloc(CODE_SIZE / CODEMEM_GRANULE, sizeof *rs->by_granule);
+    rs->by_granule = calloc(rs->mem.size / CODEMEM_GRANULE, sizeof *rs->by_granule);
     bool ok = rs->region && rs->link && rs->by_granule && regions_make_thunks(rs, t);
     if (!ok)
         return error_set(err, ENOMEM, "out of memory for translated code");
@@ -275,7 +275,7 @@ void regions_fini(struct regions *rs)
 void regions_reset(struct regions *rs)
 {
     memset(rs->hash, 0, sizeof rs->hash);
-    memset(rs->by_granule, 0, CODE_SIZE / CODEMEM_GRANULE * sizeof *rs->by_granule);
+    memset(rs->by_granule, 0, rs->mem.size / CODEMEM_GRANULE * sizeof *rs->by_granule);
     rs->count = rs->link_count = 0;
     codemem_reset(&rs->mem);
     regions_make_thunks(rs, rs->target);

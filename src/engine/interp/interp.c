@@ -927,6 +927,10 @@ void interp_forget(struct vcpu *v)
     struct interp *it = v->engine_data;
     code_cache_reset(it->code);
     rv_fetch_forget(v->arch);
+    /* The others' engines have not been told: what they hold goes with the epoch. */
+    for (struct interp *user = it->shared->users; user; user = user->next)
+        if (user != it)
+            rv_tlb_flush(user->v->arch);
 }
 
 /* ---- of processes ---- */

@@ -24,7 +24,6 @@
 #define SIGNAL_COUNT 64
 
 struct thread;
-struct process;
 
 /* As the guest's struct sigaction. */
 struct signal_action {
@@ -42,6 +41,8 @@ struct signal_actions {
 struct thread_signals {
     struct signal_actions *actions;
     uint64_t mask;              /* blocked, as the guest sees it; bit 0 is signal 1 */
+    uint64_t mask_before;       /* with mask_replaced: what it is after the handlers */
+    bool mask_replaced;         /* by a call that waits (sigsuspend, ppoll), and was interrupted */
     uint64_t stack, stack_size; /* sigaltstack */
     int stack_flags;
     /* Written by the handler of the host's signal: */
@@ -53,18 +54,15 @@ struct thread_signals {
      */
     uint64_t held;
     siginfo_t held_info[2];
-    /*
-     * Written by syscall_serve: the call at pc, an ecall, was interrupted before it did anything,
-     * and a0 is still its argument. signals_deliver makes it -EINTR (a0 = -EINTR, pc += 4) unless
-     * the handler has SA_RESTART, and clears this.
-     */
-    bool interrupted;
 };
 
-/* The host's handlers of SIGSEGV and SIGBUS: before fault_init puts its own over them. */
-void signals_prepare(void);
-/* Of the first thread, with what guise was started with. */
-int signals_init(struct thread *first, struct error *err);
+/*
+ * The host's handlers of SIGSEGV and SIGBUS: before fault_init puts its own over them. What guise
+ * was started with ignored, as bits like thread_signals.mask's.
+ */
+uint64_t signals_prepare(void);
+/* Of the first thread. */
+int signals_init(struct thread *first, uint64_t ignored, struct error *err);
 
 /* A thread's signals as those of the thread that makes it. */
 void signals_inherit(struct thread *child, const struct thread *parent);
@@ -75,12 +73,22 @@ bool signals_own_actions(struct thread *child, bool clear);
 void signals_clear(struct thread *t);
 
 /*
- * Blocks all signals of the calling host thread; *old is what was blocked, NULL: nobody wants to
- * know. Round what must not be interrupted.
+ * Blocks all signals of the calling host thread, round what must not be interrupted. False: one
+ * has been noted before; the caller goes back to the guest's instruction and has done nothing.
  */
-void signals_block_all(uint64_t *old);
-/* What the host blocks becomes what the guest does; for exec SIGSEGV and SIGBUS, too. */
-void signals_unblock(const struct thread *t, bool for_exec);
+bool signals_block_all(struct thread *t);
+/* What the host blocks becomes what the guest does, unless a signal waits to be delivered. */
+void signals_unblock(const struct thread *t);
+
+/*
+ * Round exec, which keeps what is blocked and ignored: the host does so as the guest, SIGSEGV and
+ * SIGBUS, too. A signal may be noted in between.
+ */
+struct signals_former {
+    uint64_t handler, flags, restorer, mask; /* as the kernel takes it */
+};
+void signals_before_exec(struct thread *t, struct signals_former former[2]);
+void signals_after_exec(struct thread *t, const struct signals_former former[2]);
 
 /* Enters the handler of what is pending. Before the engine runs. */
 void signals_deliver(struct thread *t);
@@ -88,19 +96,34 @@ void signals_deliver(struct thread *t);
 /* The guest's instruction at hart->pc ended in an exception (enum rv_cause): a signal. */
 void signal_exception(struct thread *t, unsigned cause, uint64_t tval);
 
-/* A signal that can be neither blocked nor ignored: then the process dies of it. */
-void signal_force(struct thread *t, int sig, int code, uint64_t address);
+/*
+ * A signal that can be neither blocked nor ignored: then the process dies of it. False: another one
+ * waits and has to be delivered first; then nothing has happened.
+ */
+bool signal_force(struct thread *t, int sig, int code, uint64_t address);
 
-/* rt_sigreturn: restores all registers, pc as well; a bad frame means SIGSEGV. */
-void signal_sigreturn(struct thread *t);
+/*
+ * rt_sigreturn: restores all registers, pc as well; a bad frame means SIGSEGV.
+ * SYSCALL_NO_RESULT or -THREAD_RESTART.
+ */
+int64_t signal_sigreturn(struct thread *t);
 
 /* The calls of the same names; addresses are the guest's. */
 int64_t signal_rt_sigaction(struct thread *t, int sig, uint64_t act, uint64_t old, uint64_t size);
 int64_t signal_rt_sigprocmask(struct thread *t, int how, uint64_t set, uint64_t old, uint64_t size);
+int64_t signal_rt_sigpending(struct thread *t, uint64_t set, uint64_t size);
 int64_t signal_rt_sigsuspend(struct thread *t, uint64_t set, uint64_t size);
 int64_t signal_sigaltstack(struct thread *t, uint64_t stack, uint64_t old);
+
 /*
- * What the host's kernel is to block for the guest's mask at a guest address: for calls that take a
- * mask (ppoll, pselect6, epoll_pwait, signalfd4), where it goes from there. False: EFAULT.
+ * For calls that take a mask (ppoll, pselect6, epoll_pwait) and block it while they wait. The mask
+ * at a guest address; false: EFAULT.
  */
-bool signal_host_mask(uint64_t set, uint64_t *host);
+struct signal_mask {
+    uint64_t guest;
+    uint64_t host; /* what the host is to block for it: the call gets its address */
+};
+bool signal_mask_read(struct signal_mask *m, uint64_t set);
+/* thread_host_call of a call that replaces the mask. m: NULL: it keeps it. */
+int64_t signal_masked_call(struct thread *t, const struct signal_mask *m, long number,
+                           const uint64_t a[6]);

@@ -1,0 +1,22 @@
+/* Between the files that signals.h is about. */
+#pragma once
+
+#include "proc/process.h"
+
+struct guest_stack {
+    uint64_t sp;
+    int32_t flags;
+    uint32_t pad;
+    uint64_t size;
+};
+
+struct signal_action signal_get_action(struct thread *t, int sig);
+int64_t signal_set_action(struct thread *t, int sig, const struct signal_action *a);
+
+/* 0, or -THREAD_RESTART: a signal was noted while the old mask was in force. */
+int64_t signal_change_mask(struct thread *t, uint64_t mask);
+
+/* As sigaltstack sets it. */
+int64_t signal_set_stack(struct thread *t, const struct guest_stack *stack);
+/* Is the stack pointer on the alternate stack? */
+bool signal_on_stack(const struct thread *t);

@@ -1,0 +1,301 @@
+/*
+ * Bringing what the host's handlers noted (signal_host.c) to the program's.
+ *
+ * While a noted signal waits, the host blocks all others of the thread (the handler sets the mask
+ * that the kernel restores on its return), so one place for it is enough; the kernel keeps the
+ * rest. SIGSEGV and SIGBUS cannot be blocked: one that somebody sent is kept in `held` while the
+ * program blocks it.
+ *
+ * A noted signal has come before whatever the thread does next: before the guest's instruction, so
+ * that an exception is forgotten and happens again, and before a system call that changes what is
+ * blocked or who has what pending. Such calls hold the host's signals first, or are host calls.
+ */
+#include "proc/signal_frame.h"
+#include "proc/signal_host.h"
+#include "proc/signal_impl.h"
+
+#include "base/bits.h"
+#include "proc/syscall.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
+/* ---- masks ---- */
+
+static void signal_set_mask(struct thread *t, uint64_t mask)
+{
+    t->signals.mask = mask & ~NEVER_BLOCKED;
+    host_set_mask(host_mask(t->signals.mask));
+}
+
+bool signals_block_all(struct thread *t)
+{
+    return host_hold_signals(t);
+}
+
+void signals_unblock(const struct thread *t)
+{
+    if (!t->signals.pending)
+        host_set_mask(host_mask(t->signals.mask));
+}
+
+/* ---- entering handlers ---- */
+
+/* Where a handler's frame goes below; UINT64_MAX: over the end of the alternate stack. */
+static uint64_t signal_stack(const struct thread *t, const struct signal_action *a)
+{
+    const struct thread_signals *s = &t->signals;
+    uint64_t sp = t->hart->x[REG_SP];
+    if (signal_on_stack(t))
+        return sp - s->stack < SIGNAL_FRAME_SIZE ? UINT64_MAX : sp;
+    return (a->flags & SA_ONSTACK) && s->stack_size ? s->stack + s->stack_size : sp;
+}
+
+/* The mask that the handler's return brings back. */
+static uint64_t signal_take_mask(struct thread *t)
+{
+    struct thread_signals *s = &t->signals;
+    uint64_t mask = s->mask_replaced ? s->mask_before : s->mask;
+    s->mask_replaced = false;
+    return mask;
+}
+
+static void signal_force_now(struct thread *t, int sig, int code, uint64_t address);
+
+/* As the kernel does when it cannot make a frame. */
+static void signal_no_frame(struct thread *t, int sig)
+{
+    if (sig == SIGSEGV)
+        host_die(SIGSEGV);
+    signal_force_now(t, SIGSEGV, SI_KERNEL, 0);
+}
+
+/* With all of the host's signals blocked, as all that follows. */
+static void signal_enter(struct thread *t, int sig, const siginfo_t *info,
+                         const struct signal_action *a)
+{
+    struct rv_hart *h = t->hart;
+    uint64_t sp = signal_stack(t, a), before = signal_take_mask(t);
+    uint64_t frame = sp == UINT64_MAX ? 0 : signal_frame_push(t, sp, info, before);
+    if (a->flags & SA_RESETHAND)
+        signal_set_action(t, sig, &(struct signal_action){.flags = a->flags, .mask = a->mask});
+    if (!frame) {
+        signal_no_frame(t, sig);
+        return;
+    }
+    if ((unsigned)t->signals.stack_flags & SS_AUTODISARM) {
+        t->signals.stack = t->signals.stack_size = 0;
+        t->signals.stack_flags = SS_DISABLE;
+    }
+    h->x[REG_RA] = t->process->mm.sigreturn;
+    h->x[REG_SP] = frame;
+    h->x[REG_A0] = (uint64_t)sig;
+    h->x[REG_A1] = signal_frame_info(frame);
+    h->x[REG_A2] = signal_frame_context(frame);
+    h->pc = a->handler & ~UINT64_C(1);
+    h->reserve_key = RV_TLB_INVALID;
+    signal_set_mask(t, t->signals.mask | a->mask | (a->flags & SA_NODEFER ? 0 : BIT(sig)));
+}
+
+/* ---- delivery ---- */
+
+static void signal_deliver_one(struct thread *t, int sig, siginfo_t *info)
+{
+    const struct signal_action a = signal_get_action(t, sig);
+    if (a.handler != DEFAULT && a.handler != IGNORE) {
+        signal_enter(t, sig, info, &a);
+        return;
+    }
+    /* The action has changed since the signal was noted. */
+    signals_unblock(t);
+    if (a.handler == IGNORE)
+        return;
+    if (BIT(sig) & HOST_NEEDS)
+        host_die(sig);
+    host_send_again(sig, info);
+}
+
+/* One that the program did block, and does not any more. */
+static bool signal_release(struct thread *t)
+{
+    uint64_t free = t->signals.held & ~t->signals.mask;
+    if (!free)
+        return false;
+    if (!host_hold_signals(t))
+        return true; /* that one first */
+    int sig = __builtin_ctzll(free) + 1;
+    siginfo_t info = t->signals.held_info[held_index(sig)];
+    __atomic_and_fetch(&t->signals.held, ~BIT(sig), __ATOMIC_SEQ_CST);
+    signal_deliver_one(t, sig, &info);
+    return true;
+}
+
+void signals_deliver(struct thread *t)
+{
+    for (;;) {
+        int sig = t->signals.pending;
+        if (!sig && !signal_release(t))
+            break;
+        if (!sig)
+            continue;
+        siginfo_t info = t->signals.info;
+        __atomic_signal_fence(__ATOMIC_SEQ_CST);
+        t->signals.pending = 0;
+        signal_deliver_one(t, sig, &info);
+    }
+    if (t->signals.mask_replaced) {
+        signal_set_mask(t, signal_take_mask(t)); /* nobody's handler ran */
+        if (t->signals.pending)
+            signals_deliver(t);
+    }
+}
+
+int64_t signal_sigreturn(struct thread *t)
+{
+    struct signal_frame_rest rest;
+    struct guest_stack stack;
+    uint64_t frame = t->hart->x[REG_SP];
+    bool sound = signal_frame_read(frame, &rest) && guest_read(&stack, rest.stack, sizeof stack);
+    if (sound && signal_change_mask(t, rest.mask))
+        return -THREAD_RESTART;
+    if (!sound || !signal_frame_pop(t, frame))
+        return signal_force(t, SIGSEGV, SI_KERNEL, 0) ? SYSCALL_NO_RESULT : -THREAD_RESTART;
+    /* The registers are those of the code that was interrupted, the stack as well. */
+    signal_set_stack(t, &stack);
+    return SYSCALL_NO_RESULT;
+}
+
+/* ---- exceptions ---- */
+
+static void signal_force_now(struct thread *t, int sig, int code, uint64_t address)
+{
+    const struct signal_action a = signal_get_action(t, sig);
+    siginfo_t info = {.si_signo = sig, .si_code = code};
+    info.si_addr = (void *)(uintptr_t)address;
+    if ((t->signals.mask & BIT(sig)) || a.handler == DEFAULT || a.handler == IGNORE)
+        host_die(sig);
+    signal_enter(t, sig, &info, &a);
+}
+
+bool signal_force(struct thread *t, int sig, int code, uint64_t address)
+{
+    if (!host_hold_signals(t))
+        return false;
+    signal_force_now(t, sig, code, address);
+    return true;
+}
+
+/* Whether the host would allow the access now. */
+static bool signal_accessible(int needs, uint64_t address)
+{
+    uint64_t value;
+    void *p = (void *)(uintptr_t)address;
+    return needs == PROT_WRITE ? guarded_writable((void *)(uintptr_t)align_down(address, 4))
+                               : guarded_load(p, 1, &value);
+}
+
+/*
+ * A page that the host refused: not there, not so, or beyond its file's end. If another thread has
+ * changed that since, the instruction is tried again.
+ */
+static void signal_memory(struct thread *t, int needs, uint64_t address)
+{
+    int prot;
+    if (address < MM_HIGH && mm_protection(&t->process->mm, address, &prot) && (prot & needs) &&
+        signal_accessible(needs, address))
+        return;
+    if (!mm_protection(&t->process->mm, address, &prot))
+        signal_force(t, SIGSEGV, SEGV_MAPERR, address);
+    else if (!(prot & needs))
+        signal_force(t, SIGSEGV, SEGV_ACCERR, address);
+    else
+        signal_force(t, SIGBUS, BUS_ADRERR, address);
+}
+
+void signal_exception(struct thread *t, unsigned cause, uint64_t tval)
+{
+    uint64_t pc = t->hart->pc;
+    switch (cause) {
+    case RV_CAUSE_ILLEGAL:
+        signal_force(t, SIGILL, ILL_ILLOPC, pc);
+        break;
+    case RV_CAUSE_BREAKPOINT:
+        signal_force(t, SIGTRAP, TRAP_BRKPT, pc);
+        break;
+    case RV_CAUSE_LOAD_MISALIGNED:
+    case RV_CAUSE_STORE_MISALIGNED:
+    case RV_CAUSE_FETCH_MISALIGNED:
+        signal_force(t, SIGBUS, BUS_ADRALN, pc); /* as the kernel, which tells where it is */
+        break;
+    case RV_CAUSE_STORE_PAGE:
+    case RV_CAUSE_STORE_ACCESS:
+        signal_memory(t, PROT_WRITE, tval);
+        break;
+    case RV_CAUSE_FETCH_PAGE:
+    case RV_CAUSE_FETCH_ACCESS:
+        signal_memory(t, PROT_EXEC, tval);
+        break;
+    default:
+        signal_memory(t, PROT_READ | PROT_EXEC, tval);
+        break;
+    }
+}
+
+/* ---- life ---- */
+
+void signals_inherit(struct thread *child, const struct thread *parent)
+{
+    child->signals = (struct thread_signals){
+        .actions = parent->signals.actions,
+        .mask = parent->signals.mask,
+        .stack_flags = SS_DISABLE,
+    };
+}
+
+bool signals_own_actions(struct thread *child, bool clear)
+{
+    struct signal_actions *own = calloc(1, sizeof *own), *all = child->signals.actions;
+    if (!own)
+        return false;
+    pthread_mutex_init(&own->lock, NULL);
+    pthread_mutex_lock(&all->lock);
+    memcpy(own->action, all->action, sizeof own->action);
+    pthread_mutex_unlock(&all->lock);
+    child->signals.actions = own;
+    child->own_actions = true;
+    child->clear_actions = clear;
+    return true;
+}
+
+void signals_clear(struct thread *t)
+{
+    for (int sig = 1; sig <= SIGNAL_COUNT; sig++) {
+        struct signal_action a = signal_get_action(t, sig);
+        if (a.handler != DEFAULT && a.handler != IGNORE)
+            signal_set_action(t, sig, &(struct signal_action){0});
+    }
+}
+
+int signals_init(struct thread *first, uint64_t ignored, struct error *err)
+{
+    struct signal_actions *all = calloc(1, sizeof *all);
+    if (!all)
+        return error_set(err, ENOMEM, "out of memory for signals");
+    pthread_mutex_init(&all->lock, NULL);
+    first->signals.actions = all;
+    first->signals.stack_flags = SS_DISABLE;
+    /* What was ignored stays so. */
+    for (int sig = 1; sig <= SIGNAL_COUNT; sig++)
+        if (ignored & BIT(sig))
+            all->action[sig].handler = IGNORE;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, NULL, &first->signals.mask, SET_SIZE);
+    host_set_mask(host_mask(first->signals.mask));
+    return 0;
+}
