@@ -59,6 +59,15 @@ static int set_argv0(void *ctx, const char *value, struct error *err)
     return 0;
 }
 
+static int set_program_fd(void *ctx, const char *value, struct error *err)
+{
+    uint64_t fd;
+    int rc = parse_number(value, 3, INT32_MAX, &fd, err);
+    if (!rc)
+        ((struct exec_settings *)ctx)->proc.program_fd = (int)fd;
+    return rc;
+}
+
 static int set_strace(void *ctx, const char *value, struct error *err)
 {
     (void)value;
@@ -108,6 +117,8 @@ static const struct option exec_options[] = {
      "libraries",
      set_sysroot},
     {"argv0", "NAME", "the program's own name for itself; by default PROGRAM", set_argv0},
+    {"program-fd", "FD", "PROGRAM is what descriptor FD is open on; guise closes it",
+     set_program_fd},
     {"strace", NULL, "tell the program's system calls on standard error", set_strace},
     {"stats", NULL, "tell at the end what the engine did", set_stats},
     {"dump-code", "FILE", "write what is translated to FILE", set_dump},

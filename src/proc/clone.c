@@ -7,6 +7,7 @@
 #include "proc/thread.h"
 
 #include "host/fault.h"
+#include "host/host_thread.h"
 #include "proc/syscall.h"
 
 #include <errno.h>
@@ -126,7 +127,7 @@ static int start_host_thread(struct start *s)
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
     pthread_attr_setstacksize(&attr, THREAD_STACK);
-    int rc = pthread_create(&host, &attr, start_thread, s);
+    int rc = host_thread_start(&host, &attr, start_thread, s);
     pthread_attr_destroy(&attr);
     return rc;
 }

@@ -43,7 +43,8 @@ static int64_t exec_count(uint64_t list)
 
 struct exec_file {
     int dirfd, flags;
-    const char *path;    /* of the host */
+    const char *path; /* of the host */
+    bool script;
     char name[PATH_MAX]; /* of what is open already */
 };
 
@@ -51,7 +52,7 @@ struct exec_file {
  * What the kernel would execute for the file, down to the last interpreter: riscv64 or not. -errno.
  * What cannot be read is left to the kernel.
  */
-static int exec_kind(struct thread *t, const struct exec_file *file, bool *riscv64)
+static int exec_kind(struct thread *t, struct exec_file *file, bool *riscv64)
 {
     struct elf_script script;
     char text[PATH_MAX];
@@ -72,6 +73,7 @@ static int exec_kind(struct thread *t, const struct exec_file *file, bool *riscv
             *riscv64 = true;
             return 0;
         }
+        file->script = true;
         path = script.interpreter;
         if (t->process->config->sysroot &&
             path_in_sysroot(t->process->config->sysroot, path, true, text))
@@ -96,21 +98,40 @@ static int exec_allowed(const struct exec_file *file)
     return 0;
 }
 
-/* The arguments of guise: its own, then the program's from the second on. */
-static char **exec_arguments(struct thread *t, const char *path, uint64_t argv, uint64_t count)
+/* Guise's own arguments, copied to `to`; a sysroot that is not there any more, after chroot, means
+ * nothing. Their number. */
+static uint64_t exec_own_arguments(const char *const *self, char **to)
+{
+    uint64_t n = 0;
+    for (uint64_t i = 0; self[i]; i++) {
+        if (!strcmp(self[i], "--sysroot") && self[i + 1] && access(self[i + 1], X_OK))
+            i++;
+        else
+            to[n++] = (char *)(uintptr_t)self[i];
+    }
+    return n;
+}
+
+/* The arguments of guise: its own, then the program's from the second on. fd: of the program as
+ * text; NULL: it is known by its path. */
+static char **exec_arguments(struct thread *t, const char *path, const char *fd, uint64_t argv,
+                             uint64_t count)
 {
     const char *const *self = t->process->config->self;
     uint64_t own = 0;
     while (self[own])
         own++;
-    char **all = calloc(own + count + 6, sizeof *all);
+    char **all = calloc(own + count + 8, sizeof *all);
     if (!all)
         return NULL;
     uint64_t n = 0;
     uint64_t first = 0;
     all[n++] = (char *)(uintptr_t) "guise";
-    for (uint64_t i = 0; i < own; i++)
-        all[n++] = (char *)(uintptr_t)self[i];
+    n += exec_own_arguments(self, all + n);
+    if (fd) {
+        all[n++] = (char *)(uintptr_t) "--program-fd";
+        all[n++] = (char *)(uintptr_t)fd;
+    }
     all[n++] = (char *)(uintptr_t) "--argv0";
     all[n++] = (char *)(uintptr_t) ""; /* the kernel's, too, for want of arguments */
     if (count && guest_read(&first, argv, sizeof first))
@@ -124,12 +145,21 @@ static char **exec_arguments(struct thread *t, const char *path, uint64_t argv, 
     return all;
 }
 
-/* As a path that is good after exec: of a descriptor what it is open on. */
+/*
+ * As a path that is good after exec: of a descriptor what it is open on, and of a script what the
+ * kernel tells its interpreter, which is not there if the descriptor is closed.
+ */
 static const char *exec_name(struct exec_file *file)
 {
     char link[64];
     if (file->path[0] == '/' || file->dirfd == AT_FDCWD)
         return file->path;
+    if (file->script) {
+        int flags = fcntl(file->dirfd, F_GETFD);
+        snprintf(file->name, sizeof file->name, "/dev/fd/%d%s%s", file->dirfd,
+                 file->path[0] ? "/" : "", file->path);
+        return flags >= 0 && !(flags & FD_CLOEXEC) ? file->name : NULL;
+    }
     snprintf(link, sizeof link, PROC_FD "%d", file->dirfd);
     ssize_t n = readlink(link, file->name, sizeof file->name - 1);
     if (n < 0)
@@ -159,12 +189,20 @@ static int64_t exec_riscv64(struct thread *t, struct exec_file *file, uint64_t a
                             uint64_t count)
 {
     const char *name = exec_name(file);
-    char **all = name ? exec_arguments(t, name, argv, count) : NULL;
-    if (!all)
-        return name ? -ENOMEM : -ENOENT;
+    if (!name)
+        return -ENOENT;
+    /* What has no name, or no longer, is handed over open. */
+    char text[16];
+    int fd = file->path[0] || file->script ? -1 : fcntl(file->dirfd, F_DUPFD, HIGH_FD);
+    snprintf(text, sizeof text, "%d", fd);
+    char **all = exec_arguments(t, name, fd >= 0 ? text : NULL, argv, count);
     free(t->exec_memory);
     t->exec_memory = all; /* a child of vfork leaves it to its parent */
-    return exec_now(t, t->process->self_fd, "", all, envp, AT_EMPTY_PATH);
+    int64_t rc =
+        all ? exec_now(t, t->process->self_fd, "", all, envp, AT_EMPTY_PATH) : -(int64_t)ENOMEM;
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
 /*
@@ -185,6 +223,13 @@ static int64_t exec_translated(struct thread *t, struct exec_file *file, uint64_
     return rc;
 }
 
+/* All of what a path can be is there. */
+static bool exec_long_path(uint64_t path)
+{
+    char text[PATH_MAX];
+    return guest_read(text, path, sizeof text);
+}
+
 int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, uint64_t envp,
                      int flags)
 {
@@ -196,7 +241,7 @@ int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, 
     if (count < 0 || (rc = exec_count(envp)) < 0)
         return count < 0 ? count : rc;
     if (guarded_strlen((const char *)(uintptr_t)path, PATH_MAX) < 0)
-        return guarded_strlen((const char *)(uintptr_t)path, 1) < 0 ? -EFAULT : -ENAMETOOLONG;
+        return exec_long_path(path) ? -ENAMETOOLONG : -EFAULT;
     path_look_up(t, path, !(flags & AT_SYMLINK_NOFOLLOW), &found);
     struct exec_file file = {
         .dirfd = dirfd, .flags = flags, .path = (const char *)(uintptr_t)found.address};
@@ -242,8 +287,10 @@ static int program_open(const struct proc_config *config, struct program *progra
         program->fd = config->handled->fd;
         return 0;
     }
-    if (!config->sysroot || name[0] != '/' ||
-        !path_in_sysroot(config->sysroot, name, true, program->path)) {
+    if (config->program_fd && name == config->program) {
+        snprintf(program->path, sizeof program->path, PROC_FD "%d", config->program_fd);
+    } else if (!config->sysroot || name[0] != '/' ||
+               !path_in_sysroot(config->sysroot, name, true, program->path)) {
         if (strlen(name) >= sizeof program->path)
             return error_set(err, ENAMETOOLONG, "%.60s...: the name is too long", name);
         strcpy(program->path, name);
@@ -389,6 +436,8 @@ int proc_run(const struct proc_config *config, struct error *err)
     if (rc)
         return rc;
     close(program.fd);
+    if (config->program_fd)
+        close(config->program_fd);
     if (!config->handled) /* the kernel has done it */
         process_set_name(program.name);
     p->auxv = start.auxv;

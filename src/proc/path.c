@@ -38,6 +38,15 @@ static bool path_skip_number(const char **s)
     return path_skip(s, "");
 }
 
+/* Goes past the directory of the process: /proc/self and its like. */
+static bool path_skip_process(const char **path, int pid)
+{
+    char own[16];
+    snprintf(own, sizeof own, "%d", pid);
+    return path_skip(path, "") && path_skip(path, "proc") &&
+           (path_skip(path, "self") || path_skip(path, "thread-self") || path_skip(path, own));
+}
+
 enum proc_file proc_file_find(const char *path, int pid)
 {
     static const struct {
@@ -46,13 +55,10 @@ enum proc_file proc_file_find(const char *path, int pid)
     } files[] = {{"exe", PROC_FILE_EXE},   {"maps", PROC_FILE_MAPS},
                  {"auxv", PROC_FILE_AUXV}, {"cmdline", PROC_FILE_CMDLINE},
                  {"stat", PROC_FILE_STAT}, {"status", PROC_FILE_STATUS}};
-    char own[16];
-    if (!path_skip(&path, "") || !path_skip(&path, "proc"))
-        return PROC_FILE_NONE;
-    if (!strcmp(path, "cpuinfo"))
+    const char *top = path;
+    if (path_skip(&top, "") && path_skip(&top, "proc") && !strcmp(top, "cpuinfo"))
         return PROC_FILE_CPUINFO;
-    snprintf(own, sizeof own, "%d", pid);
-    if (!path_skip(&path, "self") && !path_skip(&path, "thread-self") && !path_skip(&path, own))
+    if (!path_skip_process(&path, pid))
         return PROC_FILE_NONE;
     if (path_skip(&path, "task") && !path_skip_number(&path))
         return PROC_FILE_NONE;
@@ -60,6 +66,29 @@ enum proc_file proc_file_find(const char *path, int pid)
         if (!strcmp(path, files[i].name))
             return files[i].file;
     return PROC_FILE_NONE;
+}
+
+enum proc_dir proc_dir_find(const char *path, int pid)
+{
+    if (!path_skip_process(&path, pid))
+        return PROC_DIR_NONE;
+    if (!strcmp(path, "task"))
+        return PROC_DIR_TASK;
+    if (path_skip(&path, "task") && !path_skip_number(&path))
+        return PROC_DIR_NONE;
+    return strcmp(path, "fd") && strcmp(path, "fdinfo") ? PROC_DIR_NONE : PROC_DIR_FD;
+}
+
+/* Does the path name one of guise's own descriptors? */
+static bool path_own_fd(const struct process *p, const char *path)
+{
+    char dir[PATH_MAX];
+    const char *name = strrchr(path, '/');
+    if (!name || name[1] < '0' || name[1] > '9')
+        return false;
+    snprintf(dir, sizeof dir, "%.*s", (int)(name - path), path);
+    return proc_dir_find(dir, getpid()) == PROC_DIR_FD &&
+           syscall_own_fd(p, strtoul(name + 1, NULL, 10));
 }
 
 /* ---- the sysroot ---- */
@@ -140,8 +169,13 @@ void path_look_up(struct thread *t, uint64_t guest, bool follow, struct path *pa
     if (!guarded_load((const void *)(uintptr_t)guest, 1, &first) || first != '/' ||
         !path_read(guest, text))
         return;
-    if (!strncmp(text, "/proc", 5))
+    if (!strncmp(text, "/proc", 5)) {
         path->proc = proc_file_find(text, getpid());
+        if (path_own_fd(p, text)) {
+            path_substitute(path, "/proc/self/fd/none");
+            return;
+        }
+    }
     if (path->proc == PROC_FILE_EXE && follow)
         path_substitute(path, p->exe);
     else if (path->proc != PROC_FILE_NONE)

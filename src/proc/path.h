@@ -28,6 +28,16 @@ enum proc_file {
 /* What the absolute path names, for the process `pid`. Links in it are not followed. */
 enum proc_file proc_file_find(const char *path, int pid);
 
+/* Directories of /proc about this process in which something is hidden. */
+enum proc_dir {
+    PROC_DIR_NONE,
+    PROC_DIR_FD, /* of descriptors, or about them */
+    PROC_DIR_TASK,
+};
+
+/* What the absolute path of a directory names, for the process `pid`. */
+enum proc_dir proc_dir_find(const char *path, int pid);
+
 /*
  * Opens a file of /proc with what it tells now; path is how it was asked for. A descriptor or
  * -errno. Not for PROC_FILE_EXE.

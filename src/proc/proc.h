@@ -31,6 +31,7 @@ struct proc_config {
      * the kernel to start. NULL: not so.
      */
     const struct proc_handled *handled;
+    int program_fd;          /* open on the program, which may have no name; closed. 0: none */
     const char *sysroot;     /* directory with the program's interpreter and libraries; NULL */
     const char *const *self; /* arguments of guise before the program, for programs that it starts:
                                 "exec", options; NULL ends them */

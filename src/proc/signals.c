@@ -208,10 +208,13 @@ static bool signal_accessible(int needs, uint64_t address)
 static void signal_memory(struct thread *t, int needs, uint64_t address)
 {
     int prot;
-    if (address < MM_HIGH && mm_protection(&t->process->mm, address, &prot) && (prot & needs) &&
-        signal_accessible(needs, address))
-        return;
-    if (!mm_protection(&t->process->mm, address, &prot))
+    bool there = mm_protection(&t->process->mm, address, &prot);
+    if (there && (prot & needs)) {
+        if (signal_accessible(needs, address))
+            return;
+        there = mm_protection(&t->process->mm, address, &prot);
+    }
+    if (!there)
         signal_force(t, SIGSEGV, SEGV_MAPERR, address);
     else if (!(prot & needs))
         signal_force(t, SIGSEGV, SEGV_ACCERR, address);

@@ -2,6 +2,7 @@
 
 #include "engine/dbt/region.h"
 
+#include "host/host_thread.h"
 #include "ir/ir_live.h"
 #include "isa/riscv64/hart.h"
 
@@ -105,7 +106,7 @@ struct compile_queue {
     struct compile_job job[QUEUE_JOBS];
     unsigned submitted, taken; /* the owner's; submitted is written with the lock held */
     _Atomic unsigned finished;
-    bool started;
+    bool started, broken; /* broken: there are no jobs any more */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t work; /* submitted or ending changed */
@@ -147,7 +148,7 @@ static bool queue_start(struct compile_queue *q)
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    q->started = !pthread_create(&q->thread, NULL, queue_thread, q);
+    q->started = !host_thread_start(&q->thread, NULL, queue_thread, q);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return q->started;
 }
@@ -191,6 +192,10 @@ void compile_queue_forked(struct compile_queue *q)
     if (q->started)
         q->compiler = NULL;
     q->started = false;
+    /* The thread may have been anywhere in this one, whose memory is left to it. */
+    unsigned n = atomic_load(&q->finished);
+    if (n != q->submitted && !compile_job_init(queue_job(q, n)))
+        q->broken = true;
     q->taken = q->submitted = 0;
     atomic_store(&q->finished, 0);
     for (unsigned i = 0; i < QUEUE_JOBS; i++)
@@ -199,7 +204,7 @@ void compile_queue_forked(struct compile_queue *q)
 
 struct compile_job *compile_next(struct compile_queue *q)
 {
-    if (q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
+    if (q->broken || q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
         return NULL;
     struct compile_job *job = queue_job(q, q->submitted);
     return job->code.bytes || compile_job_init(job) ? job : NULL;

@@ -1,6 +1,7 @@
 #include "engine/interp/code.h"
 
 #include "base/bits.h"
+#include "host/guarded.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -65,10 +66,18 @@ void code_cache_free(struct code_cache *c)
     free(c);
 }
 
-/* The slots of p are 0: not decoded. */
-static void code_page_fill(const struct code_cache *c, struct code_page *p, const uint8_t *bytes)
+/* The memory of a process may be gone: another thread unmaps it. False then. */
+static bool code_page_read(const struct code_cache *c, uint8_t *to, const uint8_t *bytes)
 {
-    memcpy(p->bytes, bytes, sizeof p->bytes);
+    if (c->shared)
+        return guarded_copy(to, bytes, RV_PAGE);
+    memcpy(to, bytes, RV_PAGE);
+    return true;
+}
+
+/* The slots of p are 0: not decoded; its bytes are there. */
+static void code_page_fill(const struct code_cache *c, struct code_page *p)
+{
     memset(p->run, 0, sizeof p->run);
     p->slots[CODE_SLOTS].handler = c->page_end;
     p->slots[CODE_SLOTS + 1].handler = c->page_end;
@@ -123,7 +132,8 @@ static void code_page_renew(struct code_cache *c, struct code_page *p, const uin
 {
     code_page_void(c, p);
     memset(p->slots, 0, sizeof p->slots);
-    code_page_fill(c, p, bytes);
+    memcpy(p->bytes, bytes, sizeof p->bytes);
+    code_page_fill(c, p);
     c->made++;
 }
 
@@ -152,7 +162,13 @@ static struct code_page *code_cache_add(struct code_cache *c, gpa_t gpa, const u
         *restarted = true;
         p = code_page_take(c);
     }
-    code_page_fill(c, p, bytes);
+    if (!code_page_read(c, p->bytes, bytes)) {
+        p->gpa = UINT64_MAX;
+        p->chain = c->free;
+        c->free = (uint32_t)(p - c->pages) + 1;
+        return NULL;
+    }
+    code_page_fill(c, p);
     p->gpa = gpa;
     p->epoch = epoch;
     p->chain = *bucket;
@@ -223,12 +239,13 @@ bool code_cache_check(struct code_cache *c, gpa_t start, gpa_t end,
 {
     struct code_page *p;
     uint64_t at = 0, made = c->made;
+    uint8_t copy[RV_PAGE];
     while ((p = code_cache_next(c, start, end, &at)) != NULL) {
         const uint8_t *now = bytes(ctx, p->gpa);
-        if (!now)
+        if (!now || !code_page_read(c, copy, now))
             code_cache_drop(c, p);
-        else if (memcmp(p->bytes, now, sizeof p->bytes))
-            code_page_renew(c, p, now);
+        else if (memcmp(p->bytes, copy, sizeof copy))
+            code_page_renew(c, p, copy);
     }
     return c->made != made;
 }

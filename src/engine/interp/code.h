@@ -64,7 +64,7 @@ void code_cache_free(struct code_cache *c);
 /*
  * The code page for a guest-physical page with these bytes, made or compared as needed. `epoch` is
  * the hart's. *restarted is set when the cache was full and all other code pages are gone. NULL: a
- * shared cache is full.
+ * shared cache is full (code_cache_full), or the bytes are not there any more.
  */
 struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
                                  uint64_t epoch, bool *restarted);

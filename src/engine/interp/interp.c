@@ -154,7 +154,9 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
     if (restarted)
         rv_fetch_forget(h);
     if (!p) {
-        fault->cause = INTERP_NO_ROOM;
+        *fault = (struct rv_fault){RV_CAUSE_FETCH_PAGE, pc};
+        if (code_cache_full(it->code))
+            fault->cause = INTERP_NO_ROOM;
         return NULL;
     }
     if (!p->noticed && it->hooks)
@@ -906,7 +908,10 @@ struct code_page *interp_page_at(struct vcpu *v, uint64_t va)
 struct code_page *interp_page(const struct vcpu *v, uint64_t gpa)
 {
     const struct interp *it = v->engine_data;
-    return code_cache_find(it->code, gpa);
+    code_cache_lock(it->code);
+    struct code_page *p = code_cache_find(it->code, gpa);
+    code_cache_unlock(it->code);
+    return p;
 }
 
 bool interp_page_same(struct vcpu *v, struct code_page *page)

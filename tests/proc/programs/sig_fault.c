@@ -127,7 +127,7 @@ static void many_jumps(void)
     for (volatile int i = 0; i < 100000; i++)
         if (!sigsetjmp(back, 1)) {
             *(volatile int *)p = i;
-            CHECK(0);
+            CHECK_IS(i, -1);
         }
     CHECK_IS(calls, 100000);
     CHECK(!sig_blocked(SIGSEGV));
