@@ -80,7 +80,7 @@ bool store_verify(int dir, const char *name, struct unit_key *key)
               unit_open(&u, fd, &head.key);
     for (uint32_t i = 0; ok && i < u.head->entry_count; i++) {
         void *record = malloc(u.entries[i].size + 1u);
-        ok = record && unit_get(&u, &u.entries[i], record);
+        ok = record && (!u.entries[i].size || unit_get(&u, &u.entries[i], record));
         free(record);
     }
     *key = ok ? head.key : (struct unit_key){0};

@@ -130,6 +130,39 @@ static void test_round_trip(void **state)
     store_free(s);
 }
 
+static void verify_unit(void *ctx, int dir, const struct store_file *f)
+{
+    struct unit_key got;
+    *(unsigned *)ctx += f->kind == STORE_UNIT && store_verify(dir, f->name, &got) &&
+                        !memcmp(&got, &key, sizeof key);
+}
+
+/* Places that are wanted have no record; one that comes later takes their place. */
+static void test_wanted(void **state)
+{
+    struct store *s = store_get(0);
+    struct unit u;
+    unsigned good = 0;
+    (void)state;
+    for (unsigned n = 0; n < 2; n++) {
+        struct unit_draft d = {0};
+        add(&d, 1, 10 + n);
+        if (n)
+            add(&d, 1, 7);
+        assert_true(draft_record(&d, 1, 7, NULL, 0));
+        assert_true(draft_record(&d, 1, 10, NULL, 0));
+        assert_int_equal(store_add(s, &key, &d), 1);
+        draft_free(&d);
+        assert_true(store_read(s, &key, &u));
+        assert_int_equal(unit_entry(&u, unit_page(&u, 1), 7)->size, n ? size_of(7) : 0);
+        assert_true(check(&u, 1, 10));
+        unit_close(&u);
+    }
+    assert_int_equal(store_each(s, verify_unit, &good, NULL), 0);
+    assert_int_equal(good, 1);
+    store_free(s);
+}
+
 static void test_other_key(void **state)
 {
     struct store *s = store_get(0);
@@ -387,6 +420,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_round_trip, begin, end),
+        cmocka_unit_test_setup_teardown(test_wanted, begin, end),
         cmocka_unit_test_setup_teardown(test_other_key, begin, end),
         cmocka_unit_test_setup_teardown(test_damage, begin, end),
         cmocka_unit_test_setup_teardown(test_permissions, begin, end),
