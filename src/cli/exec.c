@@ -1,3 +1,4 @@
+#include "cli/cache.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "proc/proc.h"
@@ -19,6 +20,8 @@ struct exec_settings {
     const char *engine, *argv0, *dump;
     const char *self[MAX_SELF + 1]; /* what the program's children are started with */
     unsigned self_count;
+    bool no_cache;
+    struct error no_store; /* why there is none */
 };
 
 static void exec_pass_on(struct exec_settings *s, const char *option, const char *value)
@@ -56,6 +59,15 @@ static int set_argv0(void *ctx, const char *value, struct error *err)
     return 0;
 }
 
+static int set_program_fd(void *ctx, const char *value, struct error *err)
+{
+    uint64_t fd;
+    int rc = parse_number(value, 3, INT32_MAX, &fd, err);
+    if (!rc)
+        ((struct exec_settings *)ctx)->proc.program_fd = (int)fd;
+    return rc;
+}
+
 static int set_strace(void *ctx, const char *value, struct error *err)
 {
     (void)value;
@@ -80,6 +92,15 @@ static int set_dump(void *ctx, const char *value, struct error *err)
     return 0;
 }
 
+static int set_no_cache(void *ctx, const char *value, struct error *err)
+{
+    (void)value;
+    (void)err;
+    ((struct exec_settings *)ctx)->no_cache = true;
+    exec_pass_on(ctx, "--no-cache", NULL);
+    return 0;
+}
+
 static int set_code_cache(void *ctx, const char *value, struct error *err)
 {
     struct exec_settings *s = ctx;
@@ -96,10 +117,14 @@ static const struct option exec_options[] = {
      "libraries",
      set_sysroot},
     {"argv0", "NAME", "the program's own name for itself; by default PROGRAM", set_argv0},
+    {"program-fd", "FD", "PROGRAM is what descriptor FD is open on; guise closes it",
+     set_program_fd},
     {"strace", NULL, "tell the program's system calls on standard error", set_strace},
     {"stats", NULL, "tell at the end what the engine did", set_stats},
     {"dump-code", "FILE", "write what is translated to FILE", set_dump},
     {"code-cache", "SIZE", "room for translated code; 64M by default", set_code_cache},
+    {"no-cache", NULL, "neither use nor keep translations of earlier runs (see 'guise help cache')",
+     set_no_cache},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -122,6 +147,16 @@ static int exec_open_dump(struct exec_settings *s, struct error *err)
                : error_set(err, errno, "%s: cannot be written: %s", s->dump, strerror(errno));
 }
 
+/* Without one the program runs all the same. */
+static void exec_open_store(struct exec_settings *s)
+{
+    if (s->no_cache)
+        return;
+    s->proc.store = cache_open(&s->no_store);
+    if (!s->proc.store)
+        s->proc.store_why = s->no_store.msg;
+}
+
 static int exec_failed(const struct error *err)
 {
     fail_usage(err->msg);
@@ -141,6 +176,7 @@ static int run_exec(int argc, char **argv)
     s.proc.engine = vm_find_engine(s.engine, &err);
     if (!s.proc.engine || exec_open_dump(&s, &err))
         return fail_usage(err.msg);
+    exec_open_store(&s);
     s.proc.program = argv[first];
     s.proc.argv = argv + first;
     if (s.argv0 && (s.proc.argv[0] = strdup(s.argv0)) == NULL)

@@ -1,6 +1,7 @@
 /* The verbs of the command line: one file each, listed in main.c. */
 #pragma once
 
+#include <stdbool.h>
 #include <stdio.h>
 
 /* Exit codes: 0, a guest's own code, or this for wrong usage and unusable input. */
@@ -15,7 +16,15 @@ struct verb {
     void (*help)(FILE *out); /* what follows the usage; NULL: nothing */
 };
 
-extern const struct verb verb_run, verb_exec, verb_disasm, verb_version, verb_help;
+/*
+ * Whether the kernel has called guise to run a program (binfmt_misc): then there are no verbs, and
+ * no options. handler_run returns the exit code of what could not be started.
+ */
+bool handler_called(void);
+int handler_run(int argc, char **argv);
+
+extern const struct verb verb_run, verb_exec, verb_binfmt, verb_cache, verb_disasm, verb_version,
+    verb_help;
 
 /* Prints "guise: sentence" to stderr and returns EXIT_USAGE. */
 int fail_usage(const char *sentence);

@@ -18,6 +18,7 @@ struct engine_stats {
     uint64_t regions, region_insns; /* compiled, and guest instructions in them */
     uint64_t given_up;              /* not compiled, for want of anything to compile or of room */
     uint64_t code_bytes, compile_ns;
+    uint64_t loaded;         /* regions that an earlier process has compiled */
     uint64_t starts_over;    /* times that all code was dropped, because there was no room */
     uint64_t links;          /* exits that were linked to another region */
     uint64_t region_entries; /* from outside, and why regions came back: */
@@ -55,6 +56,12 @@ struct engine_ops {
     /* Round fork, on the thread that forks: afterwards the child has this vCPU only. */
     void (*fork_begin)(struct vcpu *v);
     void (*fork_end)(struct vcpu *v, bool child);
+
+    /*
+     * The process is about to end, or to become another program: what is worth keeping of its
+     * translations is written. Other vCPUs may run. NULL: nothing is kept.
+     */
+    void (*save)(struct vcpu *v);
 
     /* v->arch and v->mem were loaded from saved state: checks and rebuilds what refers to both. */
     int (*loaded)(struct vcpu *v, struct error *err);

@@ -67,6 +67,8 @@ struct vcpu_debug {
     struct vcpu_watch hit;
 };
 
+struct store;
+
 struct vcpu {
     unsigned index;
     struct addrspace *mem;
@@ -77,6 +79,7 @@ struct vcpu {
     struct vcpu *shares; /* of a process: attached before, whose translations this one uses, too */
     uint64_t code_cache; /* bytes for translated code, set before the engine is attached; 0: its
                             choice */
+    const struct store *store; /* of translations, likewise; NULL: they are not kept */
     struct vcpu_debug debug;
     uint8_t waiting; /* the owner's: the guest waits for an interrupt */
 

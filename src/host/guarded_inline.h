@@ -5,11 +5,12 @@
  * GUARDED_LOAD(value, va, label): value is a variable of an integer type of 1, 2, 4 or 8 bytes.
  * GUARDED_STORE(value, va, label): likewise, value need not be a variable.
  *
- * On hosts that have none the label is always taken.
+ * On hosts that have none (GUARDED_INLINE is 0) the label is always taken.
  */
 #pragma once
 
 #if defined(__x86_64__)
+#define GUARDED_INLINE 1
 /* Where the access is, and where to go on: offsets from the fields themselves. */
 #define GUARDED_SITE(at, label)             \
     ".pushsection guarded_sites, \"a\"\n\t" \
@@ -30,6 +31,7 @@
                  :                                                                \
                  : label)
 #else
+#define GUARDED_INLINE 0
 #define GUARDED_LOAD(value, va, label) \
     do {                               \
         (void)(va);                    \

@@ -4,6 +4,7 @@
  */
 #include "base/bits.h"
 #include "host/guarded.h"
+#include "isa/riscv64/hart.h"
 #include "proc/elf_impl.h"
 #include "proc/mm_impl.h"
 
@@ -67,8 +68,13 @@ static int elf_place(struct mm *mm, struct elf_file *f, uint64_t hint, struct er
 {
     bool fixed = f->eh.e_type == ET_EXEC;
     uint64_t align = fixed ? MM_PAGE : f->align, low = align_down(f->low, align);
+    struct rv_image image;
     mm_lock(mm);
-    uint64_t at = mm_place_now(mm, fixed ? f->low : align_down(hint, align), f->high - low, align);
+    uint64_t at = !fixed && !hint && image_read(f->fd, &image)
+                      ? image_place(mm, &image, f->high - low, align)
+                      : 0;
+    if (!at)
+        at = mm_place_now(mm, fixed ? f->low : align_down(hint, align), f->high - low, align);
     pthread_mutex_unlock(&mm->lock);
     if (!at || (fixed && at != f->low))
         return error_set(err, at ? EEXIST : ENOMEM, "%s has no room in memory", f->path);

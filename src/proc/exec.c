@@ -98,21 +98,40 @@ static int exec_allowed(const struct exec_file *file)
     return 0;
 }
 
-/* The arguments of guise: its own, then the program's from the second on. */
-static char **exec_arguments(struct thread *t, const char *path, uint64_t argv, uint64_t count)
+/* Guise's own arguments, copied to `to`; a sysroot that is not there any more, after chroot, means
+ * nothing. Their number. */
+static uint64_t exec_own_arguments(const char *const *self, char **to)
+{
+    uint64_t n = 0;
+    for (uint64_t i = 0; self[i]; i++) {
+        if (!strcmp(self[i], "--sysroot") && self[i + 1] && access(self[i + 1], X_OK))
+            i++;
+        else
+            to[n++] = (char *)(uintptr_t)self[i];
+    }
+    return n;
+}
+
+/* The arguments of guise: its own, then the program's from the second on. fd: of the program as
+ * text; NULL: it is known by its path. */
+static char **exec_arguments(struct thread *t, const char *path, const char *fd, uint64_t argv,
+                             uint64_t count)
 {
     const char *const *self = t->process->config->self;
     uint64_t own = 0;
     while (self[own])
         own++;
-    char **all = calloc(own + count + 6, sizeof *all);
+    char **all = calloc(own + count + 8, sizeof *all);
     if (!all)
         return NULL;
     uint64_t n = 0;
     uint64_t first = 0;
     all[n++] = (char *)(uintptr_t) "guise";
-    for (uint64_t i = 0; i < own; i++)
-        all[n++] = (char *)(uintptr_t)self[i];
+    n += exec_own_arguments(self, all + n);
+    if (fd) {
+        all[n++] = (char *)(uintptr_t) "--program-fd";
+        all[n++] = (char *)(uintptr_t)fd;
+    }
     all[n++] = (char *)(uintptr_t) "--argv0";
     all[n++] = (char *)(uintptr_t) ""; /* the kernel's, too, for want of arguments */
     if (count && guest_read(&first, argv, sizeof first))
@@ -170,12 +189,38 @@ static int64_t exec_riscv64(struct thread *t, struct exec_file *file, uint64_t a
                             uint64_t count)
 {
     const char *name = exec_name(file);
-    char **all = name ? exec_arguments(t, name, argv, count) : NULL;
-    if (!all)
-        return name ? -ENOMEM : -ENOENT;
+    if (!name)
+        return -ENOENT;
+    /* What has no name, or no longer, is handed over open. */
+    char text[16];
+    int fd = file->path[0] || file->script ? -1 : fcntl(file->dirfd, F_DUPFD, HIGH_FD);
+    snprintf(text, sizeof text, "%d", fd);
+    char **all = exec_arguments(t, name, fd >= 0 ? text : NULL, argv, count);
     free(t->exec_memory);
     t->exec_memory = all; /* a child of vfork leaves it to its parent */
-    return exec_now(t, t->process->self_fd, "", all, envp, AT_EMPTY_PATH);
+    int64_t rc =
+        all ? exec_now(t, t->process->self_fd, "", all, envp, AT_EMPTY_PATH) : -(int64_t)ENOMEM;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+/*
+ * To guise itself, or, when guise is the kernel's handler, to the kernel: with it go rights that
+ * the file gives, and its name. The kernel may not have the handler any more; and it does not give
+ * a handler what was opened to be closed at exec.
+ */
+static int64_t exec_translated(struct thread *t, struct exec_file *file, uint64_t argv,
+                               uint64_t envp, uint64_t count)
+{
+    const struct process *p = t->process;
+    int64_t rc = -ENOEXEC;
+    if (p->config->handled)
+        rc =
+            exec_now(t, file->dirfd, file->path, (char *const *)(uintptr_t)argv, envp, file->flags);
+    if ((rc == -ENOEXEC || rc == -ENOENT) && (!p->config->handled || p->self_fd >= 0))
+        rc = exec_riscv64(t, file, argv, envp, count);
+    return rc;
 }
 
 /* All of what a path can be is there. */
@@ -219,7 +264,7 @@ int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, 
         file.path = "";
     }
     return riscv64
-               ? exec_riscv64(t, &file, argv, envp, (uint64_t)count)
+               ? exec_translated(t, &file, argv, envp, (uint64_t)count)
                : exec_now(t, file.dirfd, file.path, (char *const *)(uintptr_t)argv, envp, flags);
 }
 
@@ -237,8 +282,15 @@ static int program_open(const struct proc_config *config, struct program *progra
                         struct error *err)
 {
     const char *name = program->name;
-    if (!config->sysroot || name[0] != '/' ||
-        !path_in_sysroot(config->sysroot, name, true, program->path)) {
+    if (config->handled) {
+        snprintf(program->path, sizeof program->path, "%s", name);
+        program->fd = config->handled->fd;
+        return 0;
+    }
+    if (config->program_fd && name == config->program) {
+        snprintf(program->path, sizeof program->path, PROC_FD "%d", config->program_fd);
+    } else if (!config->sysroot || name[0] != '/' ||
+               !path_in_sysroot(config->sysroot, name, true, program->path)) {
         if (strlen(name) >= sizeof program->path)
             return error_set(err, ENAMETOOLONG, "%.60s...: the name is too long", name);
         strcpy(program->path, name);
@@ -308,6 +360,20 @@ static int high_fd(int fd)
     return high;
 }
 
+/* As the kernel names it, which knows files that have no name any more; or without /proc. */
+static char *program_real_path(const struct program *program)
+{
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, PROC_FD "%d", program->fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    if (n > 0) {
+        path[n] = 0;
+        return strdup(path);
+    }
+    char *real = realpath(program->path, NULL);
+    return real ? real : strdup(program->path);
+}
+
 static struct process *process_new(const struct proc_config *config, const struct program *program,
                                    struct error *err)
 {
@@ -322,7 +388,7 @@ static struct process *process_new(const struct proc_config *config, const struc
     pthread_mutex_init(&p->stop_lock, NULL);
     clock_init(&p->clock, false);
     clock_start(&p->clock);
-    p->exe = realpath(program->path, NULL);
+    p->exe = program_real_path(program);
     p->exe_fd = high_fd(open(program->path, O_PATH | O_CLOEXEC));
     p->self_fd = high_fd(open("/proc/self/exe", O_PATH | O_CLOEXEC));
     return p;
@@ -360,7 +426,7 @@ int proc_run(const struct proc_config *config, struct error *err)
     rc = mm_init(&p->mm, p, err);
     if (rc)
         return rc;
-    const struct elf_args args = {.path = program.name,
+    const struct elf_args args = {.path = config->handled ? config->handled->execfn : program.name,
                                   .fd = program.fd,
                                   .sysroot = config->sysroot,
                                   .argv = program.argv,
@@ -370,7 +436,10 @@ int proc_run(const struct proc_config *config, struct error *err)
     if (rc)
         return rc;
     close(program.fd);
-    process_set_name(program.name);
+    if (config->program_fd)
+        close(config->program_fd);
+    if (!config->handled) /* the kernel has done it */
+        process_set_name(program.name);
     p->auxv = start.auxv;
     p->auxv_size = start.auxv_size;
     struct thread *t = thread_new(p, err);

@@ -1,6 +1,7 @@
 #include "proc/mm_impl.h"
 
 #include "base/bits.h"
+#include "isa/riscv64/hart.h"
 #include "proc/process.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ int mm_init(struct mm *mm, struct process *process, struct error *err)
 void mm_fini(struct mm *mm)
 {
     free(mm->range);
+    free(mm->image);
     pthread_mutex_destroy(&mm->lock);
     *mm = (struct mm){0};
 }
@@ -118,6 +120,8 @@ struct mapping {
     int prot, flags, fd;
     uint64_t offset;
     uint64_t align; /* of places, and what lengths are rounded up to */
+    bool is_image;  /* a program's file: */
+    struct rv_image image;
 };
 
 /*
@@ -195,11 +199,25 @@ static int mapping_do(const struct mapping *m, uint64_t addr, int how)
     return p == MAP_FAILED ? -errno : 0;
 }
 
+/* Data that programs map at a place of their own is no image. */
+static void mapping_look(struct mapping *m)
+{
+    bool placed = m->addr || (m->flags & (MAP_FIXED | MAP_FIXED_NOREPLACE));
+    m->is_image = !(m->flags & MAP_ANONYMOUS) && m->align == MM_PAGE &&
+                  ((m->prot & PROT_EXEC) || !placed) && image_read(m->fd, &m->image);
+}
+
+static uint64_t mapping_find(struct mm *mm, const struct mapping *m)
+{
+    uint64_t at = m->is_image && !m->addr ? image_place(mm, &m->image, m->len, m->align) : 0;
+    return at ? at : mm_place_now(mm, m->addr, m->len, m->align);
+}
+
 /* Where the list says that nothing is; it is corrected when the kernel knows better. */
 static int64_t mapping_place(struct mm *mm, const struct mapping *m)
 {
     for (unsigned try = 0; try < 8; try++) {
-        uint64_t at = mm_place_now(mm, m->addr, m->len, m->align);
+        uint64_t at = mapping_find(mm, m);
         if (!at)
             return -ENOMEM;
         int rc = mapping_do(m, at, MAP_FIXED_NOREPLACE);
@@ -225,11 +243,13 @@ static int64_t mapping_fix(struct mm *mm, const struct mapping *m)
 int64_t mm_mmap(struct mm *mm, uint64_t addr, uint64_t len, int prot, int flags, int fd,
                 uint64_t offset)
 {
-    struct mapping m = {addr, len, prot, flags, fd, offset, 0};
+    struct mapping m = {
+        .addr = addr, .len = len, .prot = prot, .flags = flags, .fd = fd, .offset = offset};
     struct mm_change c = {0};
     int64_t rc = mapping_check(&m);
     if (rc)
         return rc;
+    mapping_look(&m);
     mm_lock(mm);
     rc = mm_reserve(mm, 2);
     if (!rc && !mapping_allowed(mm, &m))
@@ -245,6 +265,9 @@ int64_t mm_mmap(struct mm *mm, uint64_t addr, uint64_t len, int prot, int flags,
         return mm_unlock(mm, &c, rc);
     uint64_t start = (uint64_t)rc;
     mm_set(mm, start, start + m.len, (uint8_t)(prot & PROT_ALL), flags & MAP_GROWSDOWN);
+    image_drop(mm, start, start + m.len);
+    if (m.is_image)
+        image_note(mm, &m.image, start, start + m.len, offset);
     mm_note_code(mm, &c, start, start + m.len);
     mm->grows |= (flags & MAP_GROWSDOWN) != 0;
     return mm_unlock(mm, &c, rc);
@@ -261,6 +284,7 @@ int64_t mm_unmap_locked(struct mm *mm, struct mm_change *c, uint64_t start, uint
     if (munmap(host_ptr(start), end - start) < 0)
         return -errno;
     mm_clear(mm, start, end);
+    image_drop(mm, start, end);
     return 0;
 }
 

@@ -26,7 +26,9 @@
 #define MM_HIGH (UINT64_C(1) << 45)
 /*
  * Where mappings go that name no place: below this first, downwards, as on a board with Sv39, whose
- * programs have 38 bits; what does not fit there goes above.
+ * programs have 38 bits; what does not fit there goes above. Programs' files, libraries above all,
+ * go to a place of their own instead, found by their contents: translations of them are good for
+ * all programs then (mm_image.c).
  */
 #define MM_TOP ((UINT64_C(1) << 38) - MM_PAGE)
 
@@ -37,12 +39,15 @@ struct mm_range {
 };
 
 struct process;
+struct rv_image;
 
 struct mm {
     struct process *process;
     pthread_mutex_t lock;
     struct mm_range *range; /* sorted, disjoint; neighbours that are alike are one */
     unsigned count, cap;
+    struct rv_image *image; /* mapped files that are programs, as far as they still are there */
+    unsigned image_count, image_cap;
     bool grows; /* the kernel may make a range longer that the program wants to grow */
     uint64_t brk_start, brk, brk_mapped;   /* the heap; the last one is a page's end */
     uint64_t stack_start, stack_end;       /* of the first thread */
@@ -88,6 +93,10 @@ void mm_set_stack(struct mm *mm, uint64_t start, uint64_t end);
 bool mm_executable(struct mm *mm, uint64_t va);
 /* The program's PROT_... at va. False: nothing is mapped there. */
 bool mm_protection(struct mm *mm, uint64_t va, int *prot);
+/*
+ * The file that is mapped at va, if it is a program's. Its pages may have been written to.
+ */
+bool mm_image(struct mm *mm, uint64_t va, struct rv_image *out);
 /* Is all of it mapped, whatever for? */
 bool mm_mapped(struct mm *mm, uint64_t addr, uint64_t len);
 

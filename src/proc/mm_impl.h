@@ -28,6 +28,19 @@ uint64_t mm_mapped_until(const struct mm *mm, uint64_t addr, uint64_t end);
  */
 uint64_t mm_place(const struct mm *mm, uint64_t hint, uint64_t len, uint64_t align);
 
+/* ---- mm_image.c ---- */
+
+/* What the file is noted as. False: it is no program's. Asks the kernel; without mm->lock, too. */
+bool image_read(int fd, struct rv_image *out);
+/* Where such a file goes that may go anywhere. 0: as other files. */
+uint64_t image_place(const struct mm *mm, const struct rv_image *image, uint64_t len,
+                     uint64_t align);
+/* The image is mapped at [start, end) with `offset` first. */
+void image_note(struct mm *mm, const struct rv_image *image, uint64_t start, uint64_t end,
+                uint64_t offset);
+/* Something else is mapped there now, or nothing. */
+void image_drop(struct mm *mm, uint64_t start, uint64_t end);
+
 /* ---- mm_maps.c ---- */
 
 /*

@@ -65,6 +65,8 @@ static int64_t move_to(struct mm *mm, struct mm_change *c, const struct move *m)
         return result;
     }
     move_note(mm, m);
+    image_drop(mm, m->from, m->from + m->old_len);
+    image_drop(mm, m->to, m->to + m->new_len);
     mm_note_code(mm, c, m->to, m->to + m->new_len);
     return result;
 }
@@ -97,6 +99,8 @@ static int64_t move_shrink(struct mm *mm, struct mm_change *c, const struct move
     int64_t result = move_do(m, 0);
     if (result >= 0)
         mm_clear(mm, start, end);
+    if (result >= 0)
+        image_drop(mm, start, end);
     return result;
 }
 
@@ -187,6 +191,7 @@ static int64_t segment_attach(struct mm *mm, struct mm_change *c, int id, uint64
     int prot =
         PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) | (flags & SHM_EXEC ? PROT_EXEC : 0);
     mm_set(mm, addr, addr + len, (uint8_t)prot, false);
+    image_drop(mm, addr, addr + len);
     mm_note_code(mm, c, addr, addr + len);
     return (int64_t)addr;
 }

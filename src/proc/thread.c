@@ -46,6 +46,11 @@ static bool thread_executable(void *ctx, uint64_t va)
     return mm_executable(&thread_of(ctx)->process->mm, va);
 }
 
+static bool thread_image(void *ctx, uint64_t va, struct rv_image *out)
+{
+    return mm_image(&thread_of(ctx)->process->mm, va, out);
+}
+
 static uint64_t thread_time(void *ctx)
 {
     const struct vcpu *v = ctx;
@@ -64,7 +69,8 @@ static void thread_init_hart(struct rv_hart *h, struct vcpu *v)
     h->env = (struct rv_hart_env){.time = thread_time,
                                   .stimecmp_changed = thread_no_timer,
                                   .ctx = v,
-                                  .executable = thread_executable};
+                                  .executable = thread_executable,
+                                  .image = thread_image};
     h->irq_lines = &v->irq_lines;
     rv_hart_reset(h, 0);
     h->priv = RV_PRIV_U;
@@ -128,6 +134,7 @@ struct thread *thread_new(struct process *p, struct error *err)
     t->vcpu.arch = t->hart;
     t->vcpu.engine = engine;
     t->vcpu.code_cache = p->config->code_cache;
+    t->vcpu.store = p->config->store;
     thread_init_hart(t->hart, &t->vcpu);
     pthread_mutex_lock(&p->lock);
     t->vcpu.shares = p->threads ? &p->threads->vcpu : NULL;
@@ -253,6 +260,8 @@ void thread_run(struct thread *t)
 void process_leave(struct thread *t)
 {
     const struct proc_config *config = t->process->config;
+    if (config->engine->save && !t->vfork) /* else the parent will */
+        config->engine->save(&t->vcpu);
     if (config->stats && !t->vfork)
         process_print_stats(t);
     if (config->dump)

@@ -289,6 +289,62 @@ def test_python():
             "machine riscv64 little", "")), "bin/python3", "script.py")
 
 
+EXEC = """
+import os, shutil, sys
+def end(work):
+    child = os.fork()
+    if not child:
+        try:
+            work()
+        except OSError as error:
+            os._exit(error.errno)
+        os._exit(99)
+    return os.waitstatus_to_exitcode(os.wait()[1])
+print("missing", end(lambda: os.execv("/nonexistent/program", ["x"])))
+print("directory", end(lambda: os.execv("/", ["x"])))
+open("empty", "w").close(); os.chmod("empty", 0o755)
+print("empty", end(lambda: os.execv("./empty", ["x"])))
+os.chmod("empty", 0o644)
+print("mode", end(lambda: os.execv("./empty", ["x"])))
+print("name", end(lambda: os.execv(sys.argv[1] + "/false", ["another name"])))
+print("long", end(lambda: os.execv(sys.argv[1] + "/true", ["x"] + ["y" * 1000] * 1000)))
+print("too long", end(lambda: os.execv(sys.argv[1] + "/true", ["x", "y" * 140000])))
+memory = os.memfd_create("program", 0)
+with open(sys.argv[1] + "/false", "rb") as file:
+    os.write(memory, file.read())
+print("memory", end(lambda: os.execve(memory, ["x"], {})))
+shutil.copy(sys.argv[1] + "/false", "gone")
+gone = os.open("gone", os.O_RDONLY)
+os.unlink("gone")
+print("deleted", end(lambda: os.execve(gone, ["x"], {})))
+"""
+
+
+def test_exec():
+    """What can be executed, and the errors of what cannot."""
+    with Place() as place:
+        place.write("script.py", EXEC)
+        place.expect("missing 2\ndirectory 13\nempty 8\nmode 13\nname 1\nlong 0\ntoo long 7\nmemory 1\n"
+                     "deleted 1\n", "bin/python3", "-W", "ignore", "script.py",
+                     guest("programs") + "/usr/bin")
+
+
+def test_chroot():
+    """After a change of the root, files are looked for there."""
+    script = """
+import os, sys
+if not os.fork():
+    os.chroot(sys.argv[1])
+    os.chdir("/")
+    os.execv("/usr/bin/sh", ["sh", "-c", "pwd; cd /usr/bin && pwd"])
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+    if os.geteuid():
+        raise Skip("only root can chroot")
+    with Place() as place:
+        place.expect("/\n/usr/bin\n", "bin/python3", "-W", "ignore", "-c", script, guest("programs"))
+
+
 def test_python_asyncio():
     script = """
 import asyncio, sys

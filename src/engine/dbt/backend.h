@@ -104,7 +104,7 @@ struct back_target {
     /*
      * Of a pointer to the jump cache: jump_entries (a power of two) of {uint64_t pc; void *code},
      * looked at by indirect exits at index (pc >> 1) & (jump_entries - 1). Code is the first byte
-     * of a region. pc UINT64_MAX: empty (targets are even).
+     * of a region. An empty entry has a pc that no target at its index has.
      */
     int32_t jump_offset;
     uint32_t jump_entries;

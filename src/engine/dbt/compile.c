@@ -161,13 +161,7 @@ struct compile_queue *compile_queue_new(const struct back_target *t)
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->work, NULL);
     q->target = t;
-    bool ok = true;
-    for (unsigned i = 0; i < QUEUE_JOBS; i++)
-        ok &= compile_job_init(&q->job[i]);
-    if (ok)
-        return q;
-    compile_queue_free(q);
-    return NULL;
+    return q;
 }
 
 void compile_queue_free(struct compile_queue *q)
@@ -212,7 +206,8 @@ struct compile_job *compile_next(struct compile_queue *q)
 {
     if (q->broken || q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))
         return NULL;
-    return queue_job(q, q->submitted);
+    struct compile_job *job = queue_job(q, q->submitted);
+    return job->code.bytes || compile_job_init(job) ? job : NULL;
 }
 
 void compile_submit(struct compile_queue *q)
@@ -231,6 +226,12 @@ bool compile_pending(const struct compile_queue *q, uint64_t pc, uint64_t gpa, u
             return true;
     }
     return false;
+}
+
+unsigned compile_idle(const struct compile_queue *q)
+{
+    unsigned n = q->submitted - atomic_load_explicit(&q->finished, memory_order_relaxed);
+    return n == 0 ? 2 : n < 4;
 }
 
 struct compile_job *compile_finished(struct compile_queue *q)

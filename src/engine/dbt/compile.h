@@ -67,6 +67,8 @@ struct compile_job *compile_next(struct compile_queue *q);
 void compile_submit(struct compile_queue *q);
 /* Whether a job for this place has been submitted and not been taken yet. */
 bool compile_pending(const struct compile_queue *q, uint64_t pc, uint64_t gpa, unsigned view);
+/* 2: nothing is on its way, 1: little, 0: something. */
+unsigned compile_idle(const struct compile_queue *q);
 /* The oldest finished job, NULL: none; compile_taken gives it back. Cheap when there is none. */
 struct compile_job *compile_finished(struct compile_queue *q);
 void compile_taken(struct compile_queue *q);

@@ -45,6 +45,8 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
+#define HOT 128 /* jumps to a target */
+
 /* ---- windows ---- */
 
 /* A fault in translated code. */
@@ -54,6 +56,8 @@ static uintptr_t dbt_fault(void *ctx, struct fault *fault)
     struct dbt *d = dbt_of(v);
     bool write;
     uintptr_t slow = region_slow_path(&d->code->regions, fault->pc, &write);
+    if (slow && !d->windows)
+        ((struct rv_hart *)v->arch)->engine[DBT_WORD_REFUSED] = 1;
     if (slow && d->windows && fault->has_address && window_fault(d->windows, fault->address, write))
         return fault->pc;
     return slow;
@@ -96,7 +100,7 @@ static void dbt_note_page(struct dbt *d, struct code_page *page)
 
 static void dbt_put_jump(struct dbt *d, const struct region *r)
 {
-    jump_cache_put(d->jump, r->pc, region_code(&d->code->regions, r));
+    jump_cache_put(&d->jumps, d->jump, r->pc, region_code(&d->code->regions, r));
     for (unsigned i = 0; i < r->pages; i++)
         dbt_note_page(d, r->page[i].page);
 }
@@ -153,17 +157,36 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
     dbt_forget_jumps(d);
 }
 
+static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_va)
+{
+    struct dbt *d = dbt_of(v);
+    dbt_lock(d);
+    if (d->code->persist && !page->noticed && page->gpa == page_va)
+        persist_notice(d->code->persist, v, page);
+    page->noticed = true;
+    dbt_unlock(d);
+}
+
+/* Of a place that has been reached `threshold` times more: whether it is worth a region. */
+static bool dbt_is_hot(struct dbt *d, uint64_t pc)
+{
+    if (!d->code->warm)
+        return true;
+    /* Who has nothing to do may as well compile what is not quite so hot. */
+    uint32_t hot = d->code->queue ? HOT >> compile_idle(d->code->queue) : HOT;
+    return warm_add(d->code->warm, pc, WARM_STEP) >= hot;
+}
+
 static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
 {
     const struct rv_hart *h = v->arch;
-    struct dbt *d = dbt_of(v);
     uint64_t pc = page_va + slot * 2;
     dbt_collect(v);
     /* Code sees its own view; with MPRV data has another one, and that is not compiled. */
     if (h->mstatus & RV_MSTATUS_MPRV)
         return;
-    struct region *r = region_find(&d->code->regions, pc, dbt_view(h), page);
-    if (!r)
+    struct region *r = dbt_find(v, page, pc);
+    if (!r && dbt_is_hot(dbt_of(v), pc))
         r = dbt_compile(v, page, pc);
     if (r && r->code)
         interp_install(page, slot);
@@ -208,8 +231,8 @@ static struct region *dbt_here(struct vcpu *v)
     struct code_page *page = dbt_settle(d, h) ? interp_page_at(v, h->pc) : NULL;
     if (!page || d->code->regions.full)
         return NULL;
-    struct region *r = region_find(&d->code->regions, h->pc, dbt_view(h), page);
-    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)))
+    struct region *r = dbt_find(v, page, h->pc);
+    if (!r && interp_heat(v, page, (unsigned)(h->pc % RV_PAGE / 2)) && dbt_is_hot(d, h->pc))
         r = dbt_compile(v, page, h->pc);
     return r;
 }
@@ -239,9 +262,8 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
     struct rv_hart *h = v->arch;
     const struct region_link *l = &d->code->regions.link[index];
     h->pc = l->pc;
-    const struct region *from = &d->code->regions.region[l->region];
-    const struct code_page *page = dbt_page(h, h->pc);
-    struct region *to = page ? region_find(&d->code->regions, l->pc, from->view, page) : NULL;
+    struct code_page *page = dbt_page(h, h->pc);
+    struct region *to = page ? dbt_find(v, page, h->pc) : NULL;
     if (!to || !to->code)
         return dbt_next(v);
     if (!region_fits(v, to))
@@ -279,8 +301,10 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
         return dbt_instruction(v);
     case BACK_THUNK_TRAP:
         d->stats.left_trap++;
-        if (((struct rv_hart *)v->arch)->process)
-            return NULL; /* the interpreter comes to the same end, and leaves */
+        if (((struct rv_hart *)v->arch)->process) {
+            d->leave = NATIVE_TRAP;
+            return NULL;
+        }
         interp_trap(v, &d->fault);
         return dbt_next(v);
     default:
@@ -289,8 +313,13 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
     }
 }
 
-/* The region to begin with, where a slot has native code. */
-static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
+static const void *dbt_code_of(const struct dbt *d, const struct region *r)
+{
+    return r ? region_code(&d->code->regions, r) : NULL;
+}
+
+/* The code to begin with, where a slot has native code; NULL: none that fits. */
+static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
@@ -298,22 +327,24 @@ static struct region *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t
     if ((d->code->regions.full && !d->code->shared) || (h->mstatus & RV_MSTATUS_MPRV) ||
         !dbt_settle(d, h))
         return NULL;
-    struct region *r = region_find(&d->code->regions, pc, dbt_view(h), page);
+    const void *known = d->code->shared ? jump_cache_get(&d->jumps, d->jump, pc) : NULL;
+    if (known)
+        return known;
+    struct region *r = dbt_find(v, page, pc);
     if (!r)
         r = dbt_compile(v, page, pc);
     if (!region_fits(v, r))
         return NULL;
     dbt_put_jump(d, r);
-    return r;
+    return dbt_code_of(d, r);
 }
 
-/* Runs the region and what follows it, until the interpreter has to go on. */
-static void dbt_run_from(struct vcpu *v, const struct region *r)
+/* Runs the code and what follows it, until the interpreter has to go on. */
+static void dbt_run_from(struct vcpu *v, const void *code)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    while (r) {
-        const void *code = region_code(&d->code->regions, r);
+    while (code) {
         bool user = d->windows && h->view == RV_VIEW_U;
         uint64_t start = h->icount;
         h->engine[DBT_WORD_EXIT] = 0;
@@ -323,7 +354,7 @@ static void dbt_run_from(struct vcpu *v, const struct region *r)
         dbt_lock(d);
         if (user)
             windows_earn(d->windows, h->icount - start);
-        r = dbt_left(v, why);
+        code = dbt_code_of(d, dbt_left(v, why));
     }
 }
 
@@ -333,12 +364,16 @@ static enum interp_native dbt_native(struct vcpu *v, struct code_page *page, uin
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
     uint64_t before = h->icount;
-    d->call = false;
+    d->leave = NATIVE_GO_ON;
     dbt_lock(d);
     dbt_run_from(v, dbt_begin(v, page, pc));
     dbt_unlock(d);
-    if (d->call)
-        return NATIVE_CALL;
+    if (d->leave == NATIVE_TRAP) {
+        h->scause = d->fault.cause;
+        h->stval = d->fault.tval;
+    }
+    if (d->leave != NATIVE_GO_ON)
+        return d->leave;
     /* An entry that is stopped at once has done nothing; then the interpreter must go on. */
     return h->icount != before || h->pc != pc ? NATIVE_GO_ON : NATIVE_INTERPRET;
 }
@@ -361,15 +396,15 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 
 /* ---- life ---- */
 
-#define HOT 128 /* jumps to a target */
 #define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
-#define DBT_HOOKS(hot_after)                               \
-    {                                                      \
-        dbt_hot, dbt_native, dbt_page_changed, (hot_after) \
+#define DBT_HOOKS(hot_after)                                              \
+    {                                                                     \
+        dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, (hot_after) \
     }
-static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1);
+static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1),
+                                 dbt_process_hooks = DBT_HOOKS(WARM_STEP);
 
 static void dbt_target(struct back_target *t)
 {
@@ -391,7 +426,6 @@ static void dbt_target(struct back_target *t)
     t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
     t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
     t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
-    t->jump_entries = JUMP_CACHE;
     memset(t->slot_type, IR_I64, FRONT_SLOTS);
     memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
     t->mem_base_offset = (int32_t)offsetof(struct rv_hart, mem_base);
@@ -402,6 +436,8 @@ static void dbt_target(struct back_target *t)
 static void dbt_code_free(struct dbt_code *c)
 {
     compile_queue_free(c->queue);
+    persist_free(c->persist);
+    free(c->warm);
     compiler_free(c->compiler);
     compile_job_fini(&c->job);
     regions_fini(&c->regions);
@@ -418,6 +454,13 @@ static bool dbt_make_compiler(struct dbt_code *c, const struct vcpu *v)
     return c->compiler && compile_job_init(&c->job);
 }
 
+static bool dbt_make_process(struct dbt_code *c, const struct vcpu *v)
+{
+    if (!c->eager && !(c->warm = calloc(1, sizeof *c->warm)))
+        return false;
+    return !v->store || (c->persist = persist_new(v->store, &c->target.features, c->warm)) != NULL;
+}
+
 static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct error *err)
 {
     const struct rv_hart *h = v->arch;
@@ -430,13 +473,14 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
     c->shared = h->process;
     pthread_mutex_init(&c->lock, NULL);
     dbt_target(&c->target);
+    c->target.jump_entries = h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE;
     c->target.window_bits = h->process ? BACK_DIRECT : 0;
     dbt_helpers(c->helpers, &c->target);
     if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
         dbt_code_free(c);
         return NULL;
     }
-    if (!dbt_make_compiler(c, v)) {
+    if (!dbt_make_compiler(c, v) || (h->process && !dbt_make_process(c, v))) {
         error_set(err, ENOMEM, "out of memory for the translator's compiler");
         dbt_code_free(c);
         return NULL;
@@ -467,12 +511,13 @@ static void dbt_free(struct dbt *d)
 
 static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
 {
+    const struct rv_hart *h = v->arch;
     struct dbt *d = calloc(1, sizeof *d);
     if (!d) {
         error_set(err, ENOMEM, "out of memory for the translator");
         return NULL;
     }
-    jump_caches_init(&d->jumps);
+    jump_caches_init(&d->jumps, h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE);
     d->cached_serial = 1; /* 0: in none */
     d->code = dbt_code_get(v, eager, err);
     if (d->code)
@@ -515,7 +560,9 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
     bool real_time = v->clock && !v->clock->is_virtual;
-    return dbt_attach_with(v, &dbt_hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
+    const struct rv_hart *h = v->arch;
+    const struct interp_hooks *hooks = h->process ? &dbt_process_hooks : &dbt_hooks;
+    return dbt_attach_with(v, hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)
@@ -616,6 +663,8 @@ static void dbt_fork_end(struct vcpu *v, bool child)
     if (child) {
         d->code->users = 1;
         compile_queue_forked(d->code->queue);
+        if (d->code->warm)
+            *d->code->warm = (struct warm){0}; /* the parent's to care for */
     }
     dbt_unlock(d);
 }
@@ -626,7 +675,7 @@ static void dbt_fork_end(struct vcpu *v, bool child)
         .debug_changed = dbt_debug_changed, .flush_tlb = dbt_flush_tlb, .fence_i = dbt_fence_i,   \
         .code_changed = dbt_code_changed, .has_code = dbt_has_code, .fork_begin = dbt_fork_begin, \
         .fork_end = dbt_fork_end, .loaded = dbt_loaded, .icount = dbt_icount, .stats = dbt_stats, \
-        .dump = dbt_set_dump,                                                                     \
+        .dump = dbt_set_dump, .save = dbt_save,                                                   \
     }
 
 const struct engine_ops engine_dbt = DBT_ENGINE("dbt", dbt_attach);

@@ -8,7 +8,9 @@
 #include "engine/dbt/compile.h"
 #include "engine/dbt/helpers.h"
 #include "engine/dbt/jump.h"
+#include "engine/dbt/persist.h"
 #include "engine/dbt/region.h"
+#include "engine/dbt/warm.h"
 #include "engine/dbt/window.h"
 #include "engine/interp/interp.h"
 #include "host/fault.h"
@@ -25,6 +27,8 @@ struct dbt_code {
     struct compile_queue *queue; /* NULL: compiled here, with the next two */
     struct compiler *compiler;
     struct compile_job job;
+    struct persist *persist; /* NULL: translations end with the process */
+    struct warm *warm;       /* NULL: what is hot at first sight is compiled */
     FILE *dump;
     bool eager;     /* everything is compiled at once, whether it has run or not */
     bool shared;    /* by threads: with a lock, held by whoever is not in a region */
@@ -40,11 +44,11 @@ struct dbt {
     uint64_t seen_code_epoch;
     /* Pages of what the jump caches hold, as far as there is room (rule 8). */
     struct code_page *cached[CACHED_PAGES];
-    unsigned cached_count;  /* CACHED_PAGES + 1: there was none */
-    uint32_t cached_serial; /* of the jump caches' contents: code_page.cached_in */
-    struct rv_fault fault;  /* of a helper that asked to leave */
-    bool call;              /* a process's system call was reached */
-    bool locked;            /* code->lock is held */
+    unsigned cached_count;    /* CACHED_PAGES + 1: there was none */
+    uint32_t cached_serial;   /* of the jump caches' contents: code_page.cached_in */
+    struct rv_fault fault;    /* of a helper that asked to leave */
+    enum interp_native leave; /* of a process: not GO_ON when its engine is to be left */
+    bool locked;              /* code->lock is held */
 
     struct windows *windows; /* NULL: none in this machine */
     bool faults;             /* regions may fault at sites: scope is pushed while they run */
@@ -97,13 +101,23 @@ void dbt_keep_jumps(struct vcpu *v);
 
 /* jobs.c: the region for pc in the hart's view, compiled now or, then it is NULL, soon. */
 struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc);
+/* The region for pc that is there or was stored; NULL: neither. */
+struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc);
 /* Installs what the other thread has finished. */
 void dbt_collect(struct vcpu *v);
+/* Fills a job for the place, on that page. */
+void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_page *page,
+                  uint64_t pc);
+/* What a job has made is to be kept, though not installed. */
+void dbt_keep_job(struct vcpu *v, const struct compile_job *job);
+
+/* save.c: an engine_ops.save. */
+void dbt_save(struct vcpu *v);
 
 /* execute.c: takes the interrupt that is pending and enabled, if there is one. */
 bool dbt_interrupt(struct vcpu *v);
 /*
  * Executes the instruction at h->pc if it is a CSR's, a fence or a system instruction that does not
- * leave the engine. A process's system call is gone past (dbt.call), with false.
+ * leave the engine. A process's system call is gone past (dbt.leave), with false.
  */
 bool dbt_execute(struct vcpu *v);

@@ -105,7 +105,7 @@ bool dbt_execute(struct vcpu *v)
         return false;
     uint32_t bits = le32_get(page->bytes + offset);
     if (h->process && bits == ECALL) {
-        dbt_of(v)->call = true;
+        dbt_of(v)->leave = NATIVE_CALL;
         h->pc += 4;
         h->icount++;
         return false;

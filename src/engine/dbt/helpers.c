@@ -13,6 +13,17 @@
 
 /* ---- memory ---- */
 
+/* Whether the slow path was taken because the host refused the access: nobody asks it again. */
+static bool help_refused(struct rv_hart *h, enum rv_cause cause, uint64_t va)
+{
+    const struct rv_fault fault = {cause, va};
+    if (likely(!h->engine[DBT_WORD_REFUSED]))
+        return false;
+    h->engine[DBT_WORD_REFUSED] = 0;
+    dbt_leave(h, &fault);
+    return true;
+}
+
 static uint64_t help_load(void *state, uint64_t va, uint64_t how, uint64_t unused)
 {
     struct rv_hart *h = state;
@@ -20,6 +31,8 @@ static uint64_t help_load(void *state, uint64_t va, uint64_t how, uint64_t unuse
     struct rv_fault fault;
     uint64_t value = 0;
     (void)unused;
+    if (help_refused(h, RV_CAUSE_LOAD_PAGE, va))
+        return 0;
     bool ok = how & IR_MEM_RESERVE ? rv_mem_lr(h->env.ctx, va, size, &value, &fault)
                                    : rv_mem_load(h->env.ctx, va, size, &value, &fault);
     if (!ok) {
@@ -33,6 +46,8 @@ static uint64_t help_store(void *state, uint64_t va, uint64_t how, uint64_t valu
 {
     struct rv_hart *h = state;
     struct rv_fault fault;
+    if (help_refused(h, RV_CAUSE_STORE_PAGE, va))
+        return 0;
     if (!rv_mem_store(h->env.ctx, va, (unsigned)(how >> 16) & 0xff, value, &fault))
         dbt_leave(h, &fault);
     return 0;
@@ -67,6 +82,8 @@ static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operan
     struct rv_hart *h = state;
     struct rv_fault fault;
     unsigned size = (unsigned)(how >> 8) & 0xff;
+    if (help_refused(h, RV_CAUSE_STORE_PAGE, va))
+        return 0;
     void *mem = rv_mem_atomic(h->env.ctx, va, size, RV_WRITE, &fault);
     if (!mem) {
         dbt_leave(h, &fault);

@@ -12,6 +12,7 @@ enum {
     DBT_WORD_HELPERS, /* address of the table of helpers */
     DBT_WORD_JUMP,    /* address of the jump cache of the current view */
     DBT_WORD_EXIT,    /* not 0: a helper wants the region to be left */
+    DBT_WORD_REFUSED, /* not 0: of a process: the host has refused the access that a helper does */
     DBT_WORD_FP_BAD,  /* not 0: frm is none of the host's rounding modes */
 };
 

@@ -27,8 +27,8 @@ static bool job_more(void *ctx, uint64_t pc, bool middle, struct front_page *out
     return true;
 }
 
-static void job_fill(struct vcpu *v, struct compile_job *job, const struct code_page *page,
-                     uint64_t pc)
+void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_page *page,
+                  uint64_t pc)
 {
     const struct dbt *d = dbt_of(v);
     const struct rv_hart *h = v->arch;
@@ -107,9 +107,53 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
         return r;
     }
     r->uses_fp = job->info.uses_fp;
+    if (d->code->warm)
+        warm_remove(d->code->warm, place.pc);
     interp_install(place.page[0].page, job->entry / 2u);
     d->code->stats.regions++;
     d->code->stats.region_insns += job->info.insns;
+    if (d->code->persist)
+        persist_keep(d->code->persist, &place, job);
+    return r;
+}
+
+void dbt_keep_job(struct vcpu *v, const struct compile_job *job)
+{
+    const struct dbt *d = dbt_of(v);
+    struct region_place place;
+    if (job->ok && job_place(v, job, &place))
+        persist_keep(d->code->persist, &place, job);
+}
+
+/* Installs what an earlier process has compiled. NULL: it is not there or not good. */
+static struct region *job_load(struct vcpu *v, struct code_page *page, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    struct persist_region stored;
+    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
+    if (d->code->regions.full)
+        return NULL;
+    if (!persist_find(d->code->persist, v, page, pc, &stored)) {
+        interp_uninstall(page, slot);
+        return NULL;
+    }
+    stored.place.view = (uint8_t)dbt_view(v->arch);
+    struct region *r = region_add(&d->code->regions, &stored.place, &stored.code);
+    if (!r) {
+        dbt_start_over(v);
+        return NULL;
+    }
+    r->uses_fp = stored.uses_fp;
+    d->code->stats.loaded++;
+    return r;
+}
+
+struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc)
+{
+    struct dbt *d = dbt_of(v);
+    struct region *r = region_find(&d->code->regions, pc, dbt_view(v->arch), page);
+    if (!r && d->code->persist && interp_installed(page, (unsigned)(pc % RV_PAGE / 2)))
+        r = job_load(v, page, pc);
     return r;
 }
 
@@ -135,12 +179,12 @@ struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
         struct compile_job *job;
         if (!compile_pending(d->code->queue, pc, page->gpa, dbt_view(h)) &&
             (job = compile_next(d->code->queue)) != NULL) {
-            job_fill(v, job, page, pc);
+            dbt_fill_job(v, job, page, pc);
             compile_submit(d->code->queue);
         }
         return NULL;
     }
-    job_fill(v, &d->code->job, page, pc);
+    dbt_fill_job(v, &d->code->job, page, pc);
     compiler_run(d->code->compiler, &d->code->job);
     return job_install(v, &d->code->job);
 }

@@ -8,11 +8,17 @@
 
 #include "engine/dbt/region.h"
 
-#define JUMP_CACHE 4096u /* entries */
-#define JUMP_NOTED 256u  /* of them are noted, so that emptying costs by what is there */
+/*
+ * Entries of a machine's caches, which are emptied often, and of a process's, which are not:
+ * programs of some megabytes have thousands of targets.
+ */
+#define JUMP_CACHE 4096u
+#define JUMP_CACHE_PROCESS 32768u
+#define JUMP_NOTED 256u /* puts are noted, so that emptying costs by what is there */
 
+/* An empty one has pc 0, the first UINT64_MAX: it is where pc 0 would be looked for. */
 struct jump_entry {
-    uint64_t pc; /* UINT64_MAX: empty */
+    uint64_t pc;
     const void *code;
 };
 
@@ -26,10 +32,11 @@ struct jump_cache {
 
 struct jump_caches {
     struct jump_cache cache[RV_VIEWS + RV_CONTEXTS];
+    uint32_t entries; /* of each, a power of two */
 };
 
 /* All are unused. */
-void jump_caches_init(struct jump_caches *js);
+void jump_caches_init(struct jump_caches *js, uint32_t entries);
 void jump_caches_fini(struct jump_caches *js);
 void jump_caches_clear(struct jump_caches *js);
 
@@ -39,4 +46,13 @@ void jump_caches_clear(struct jump_caches *js);
  */
 struct jump_cache *jump_cache_at(struct jump_caches *js, unsigned view, unsigned context,
                                  uint64_t epoch);
-void jump_cache_put(struct jump_cache *j, uint64_t pc, const void *code);
+void jump_cache_put(const struct jump_caches *js, struct jump_cache *j, uint64_t pc,
+                    const void *code);
+
+/* NULL: it is not there. */
+static inline const void *jump_cache_get(const struct jump_caches *js, const struct jump_cache *j,
+                                         uint64_t pc)
+{
+    const struct jump_entry *e = &j->entry[(uint32_t)(pc / 2) % js->entries];
+    return e->pc == pc ? e->code : NULL;
+}

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #define BUCKETS 8192
+#define FEW ((size_t)2 << 20) /* bytes of pages that small programs need at most */
 
 struct code_cache {
     struct code_page *pages; /* `max` of them, mapped; resident as they are used */
@@ -48,6 +49,9 @@ struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end, bool sha
         free(c);
         return NULL;
     }
+    /* Most of a large program's pages become resident one by one otherwise, five faults each. */
+    if (shared)
+        madvise((uint8_t *)c->pages + FEW, c->max * sizeof *c->pages - FEW, MADV_HUGEPAGE);
     c->crossing = crossing;
     c->page_end = page_end;
     return c;
@@ -80,6 +84,8 @@ static void code_page_fill(const struct code_cache *c, struct code_page *p)
     if ((p->bytes[4094] & 3) == 3)
         p->slots[CODE_SLOTS - 1].handler = c->crossing;
     p->cross_handler = 0;
+    p->origin = 0;
+    p->noticed = false;
 }
 
 /* The page's native code is void. */

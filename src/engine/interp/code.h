@@ -48,6 +48,9 @@ struct code_page {
     uint16_t cross_handler;
     uint32_t native_list;          /* the hooks' own; 0 when no native code depends on the page */
     uint32_t cached_in;            /* the hooks' own, likewise */
+    uint32_t origin;               /* the hooks' own; 0 in a page that is new or has changed */
+    bool noticed;                  /* likewise: page_made has been called */
+    uint64_t content;              /* the hooks' own: a hash of the bytes */
     uint64_t run[CODE_SLOTS / 64]; /* a bit for each slot: an instruction there has run */
     uint8_t bytes[4096];
 };

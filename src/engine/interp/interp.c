@@ -159,6 +159,8 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
             fault->cause = INTERP_NO_ROOM;
         return NULL;
     }
+    if (!p->noticed && it->hooks)
+        it->hooks->page_made(v, p, align_down(pc, RV_PAGE));
     struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(pc)];
     *transient = e->tag != align_down(pc, RV_PAGE);
     if (!*transient)
@@ -367,7 +369,11 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {  \
         value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
     } else {                                                                \
-        slow_##name##_##len:;                                               \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                   \
+        {                                                                   \
+            fault = (struct rv_fault){RV_CAUSE_LOAD_PAGE, va};              \
+            goto fault;                                                     \
+        }                                                                   \
         uint64_t raw;                                                       \
         SYNC();                                                             \
         it->tlb_misses++;                                                   \
@@ -384,7 +390,11 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {               \
         __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
     } else {                                                                             \
-        slow_##name##_##len:;                                                            \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                \
+        {                                                                                \
+            fault = (struct rv_fault){RV_CAUSE_STORE_PAGE, va};                          \
+            goto fault;                                                                  \
+        }                                                                                \
         SYNC();                                                                          \
         it->tlb_misses++;                                                                \
         if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                    \
@@ -616,6 +626,9 @@ native:
         goto *run_table[slot_handler(it, h, page, SLOT)];
     case NATIVE_CALL:
         exit = VCPU_EXIT_CALL;
+        goto leave;
+    case NATIVE_TRAP:
+        exit = VCPU_EXIT_TRAP;
         goto leave;
     case NATIVE_GO_ON:
         break;
@@ -859,6 +872,18 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
 void interp_install(struct code_page *page, unsigned slot)
 {
     page->slots[slot].handler = HANDLER_NATIVE;
+}
+
+bool interp_installed(const struct code_page *page, unsigned slot)
+{
+    return page->slots[slot].handler == HANDLER_NATIVE;
+}
+
+/* It is decoded when it is reached. */
+void interp_uninstall(struct code_page *page, unsigned slot)
+{
+    bool crosses = slot == CODE_SLOTS - 1 && (page->bytes[4094] & 3) == 3;
+    page->slots[slot].handler = crosses ? HANDLER_CROSSING : 0;
 }
 
 struct code_page *interp_page_at(struct vcpu *v, uint64_t va)

@@ -22,12 +22,15 @@ enum interp_native {
     NATIVE_INTERPRET, /* the code does not fit the present state: nothing has happened */
     NATIVE_GO_ON,     /* the code ran, hart state says where to go on */
     NATIVE_CALL,      /* it ran to a process's system call: the pc is past that */
+    NATIVE_TRAP,      /* it ran to a process's exception: as VCPU_EXIT_TRAP */
 };
 
 struct interp_hooks {
     void (*hot)(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va);
     enum interp_native (*native)(struct vcpu *v, struct code_page *page, uint64_t pc);
     void (*page_changed)(struct vcpu *v, struct code_page *page);
+    /* A page is entered first, or with other bytes than before. */
+    void (*page_made)(struct vcpu *v, struct code_page *page, uint64_t page_va);
     uint16_t threshold; /* jumps to a target before it is hot, 1 and up */
 };
 
@@ -40,6 +43,9 @@ void *interp_hooks_data(const struct vcpu *v);
 bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot);
 /* Makes the slot call `native` when it is reached. */
 void interp_install(struct code_page *page, unsigned slot);
+bool interp_installed(const struct code_page *page, unsigned slot);
+/* There is no native code for the slot after all. */
+void interp_uninstall(struct code_page *page, unsigned slot);
 /* The decoded page at a guest-physical address, NULL: there is none. */
 struct code_page *interp_page(const struct vcpu *v, uint64_t gpa);
 /* The decoded page at a virtual address if that can be found without an effect that the guest sees,

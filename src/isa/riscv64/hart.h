@@ -97,6 +97,15 @@ enum rv_view { RV_VIEW_U, RV_VIEW_S, RV_VIEW_S_SUM, RV_VIEW_M, RV_VIEWS };
 struct rv_hart;
 
 /* What a hart needs from the machine around it. `ctx` is passed back. */
+/*
+ * A file in a process's memory at [start, end), known by its contents: mapped such that its first
+ * byte would be at base. Whoever uses it compares the bytes themselves.
+ */
+struct rv_image {
+    uint64_t start, end, base;
+    uint64_t hash[2], size; /* of the file's first page; bytes of the file */
+};
+
 struct rv_hart_env {
     uint64_t (*time)(void *ctx);                 /* the time CSR */
     void (*stimecmp_changed)(struct rv_hart *h); /* stimecmp or its enable changed */
@@ -107,6 +116,8 @@ struct rv_hart_env {
     void *ctx;
     /* Of a process: whether it may execute at va, which is then there. */
     bool (*executable)(void *ctx, uint64_t va);
+    /* Of a process: the image that va is of. False: of none. NULL: there are none. */
+    bool (*image)(void *ctx, uint64_t va, struct rv_image *out);
 };
 
 struct rv_hart {

@@ -1,0 +1,384 @@
+#include "engine/dbt/persist.h"
+
+#include "base/bits.h"
+#include "engine/interp/interp.h"
+#include "engine/source_hash.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_UNITS 1024u /* images of one process */
+
+/* ---- the form of a record ---- */
+
+struct record_page {
+    uint64_t content;
+    uint32_t number;
+    uint32_t reserved;
+};
+
+/* Followed by links, refs, and the code. */
+struct record {
+    uint32_t size, hot_size; /* of the code */
+    uint32_t sites_at, site_count, link_count, ref_count;
+    uint32_t insns;
+    uint8_t pages, uses_fp;
+    uint8_t reserved[2];
+    struct record_page page[FRONT_PAGES];
+};
+
+_Static_assert(sizeof(struct record) % 8 == 0, "links follow");
+_Static_assert(sizeof(struct back_link) == 24 && sizeof(struct back_ref) == 8, "as stored");
+
+static size_t record_size(const struct record *r)
+{
+    return sizeof *r + r->link_count * sizeof(struct back_link) +
+           r->ref_count * sizeof(struct back_ref) + r->size;
+}
+
+/* ---- units ---- */
+
+struct persist_unit {
+    struct unit_key key;
+    struct unit unit;
+    struct unit_draft draft;
+    unsigned expected; /* records */
+};
+
+struct persist {
+    const struct store *store;
+    struct warm *warm;
+    uint64_t host;
+    struct persist_unit *units;
+    uint32_t count, cap;
+    struct code_page **pages; /* of images, maybe of other ones meanwhile */
+    uint32_t page_count, page_cap;
+    uint8_t *buffer; /* for one record */
+};
+
+/* One bit for each feature. */
+static uint64_t persist_host(const struct host_features *f)
+{
+    const bool has[] = {f->cx16, f->sse41, f->pclmul, f->popcnt, f->lzcnt,
+                        f->bmi1, f->bmi2,  f->avx,    f->fma,    f->fast_pdep};
+    _Static_assert(sizeof has == sizeof *f, "all of them");
+    uint64_t bits = 0;
+    for (unsigned i = 0; i < sizeof has / sizeof has[0]; i++)
+        bits |= (uint64_t)has[i] << i;
+    return bits;
+}
+
+struct persist *persist_new(const struct store *s, const struct host_features *f, struct warm *w)
+{
+    struct persist *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->store = s;
+    p->warm = w;
+    p->host = persist_host(f);
+    p->buffer = malloc(UNIT_MAX_RECORD);
+    if (p->buffer)
+        return p;
+    persist_free(p);
+    return NULL;
+}
+
+void persist_free(struct persist *p)
+{
+    if (!p)
+        return;
+    for (uint32_t i = 0; i < p->count; i++) {
+        unit_close(&p->units[i].unit);
+        draft_free(&p->units[i].draft);
+    }
+    free(p->units);
+    free(p->pages);
+    free(p->buffer);
+    free(p);
+}
+
+static bool persist_grow(void **array, uint32_t *cap, uint32_t count, size_t size)
+{
+    if (count < *cap)
+        return true;
+    void *new = realloc(*array, (*cap * 2 + 16) * size);
+    if (!new)
+        return false;
+    *array = new;
+    *cap = *cap * 2 + 16;
+    return true;
+}
+
+/* Index + 1 of the image's unit, 0: there is none. */
+static uint32_t persist_unit_for(struct persist *p, const struct rv_hart *h,
+                                 const struct rv_image *image)
+{
+    struct unit_key key = {.image = {image->hash[0], image->hash[1]},
+                           .size = image->size,
+                           .base = image->base,
+                           .exts = h->exts,
+                           .build = SOURCE_HASH,
+                           .host = p->host};
+    for (uint32_t i = 0; i < p->count; i++)
+        if (!memcmp(&p->units[i].key, &key, sizeof key))
+            return i + 1;
+    if (p->count == MAX_UNITS ||
+        !persist_grow((void **)&p->units, &p->cap, p->count, sizeof *p->units))
+        return 0;
+    struct persist_unit *u = &p->units[p->count++];
+    *u = (struct persist_unit){.key = key};
+    store_read(p->store, &key, &u->unit);
+    return p->count;
+}
+
+static uint32_t page_number(const struct persist_unit *u, const struct code_page *page)
+{
+    return (uint32_t)((page->gpa - u->key.base) / UNIT_PAGE);
+}
+
+/* ---- pages ---- */
+
+/* What is known of the page in the file, if it is about these bytes. */
+static const struct unit_page *stored_page(const struct persist *p, const struct code_page *page)
+{
+    const struct persist_unit *u = &p->units[page->origin - 1];
+    const struct unit_page *s = unit_page(&u->unit, page_number(u, page));
+    return s && s->content == page->content ? s : NULL;
+}
+
+static void page_use(const struct persist *p, struct code_page *page)
+{
+    const struct unit_page *s = stored_page(p, page);
+    if (!s)
+        return;
+    const struct unit_entry *e = &p->units[page->origin - 1].unit.entries[s->first];
+    for (unsigned i = 0; i < CODE_SLOTS / 64; i++)
+        page->run[i] |= s->run[i];
+    for (uint32_t i = 0; i < s->count; i++)
+        if (e[i].size)
+            interp_install(page, e[i].slot);
+        else if (p->warm)
+            warm_add(p->warm, page->gpa + e[i].slot * 2u, WARM_WANTED);
+}
+
+void persist_notice(struct persist *p, struct vcpu *v, struct code_page *page)
+{
+    const struct rv_hart *h = v->arch;
+    struct rv_image image;
+    page->noticed = true;
+    page->origin = 0;
+    if (!h->env.image || !h->env.image(h->env.ctx, page->gpa, &image) ||
+        page->gpa - image.base >= (uint64_t)UINT32_MAX * UNIT_PAGE ||
+        !persist_grow((void **)&p->pages, &p->page_cap, p->page_count, sizeof(void *)))
+        return;
+    page->origin = persist_unit_for(p, h, &image);
+    if (!page->origin)
+        return;
+    p->pages[p->page_count++] = page;
+    page->content = unit_hash(page->bytes, sizeof page->bytes);
+    page_use(p, page);
+}
+
+/* ---- from the store ---- */
+
+static bool link_good(const struct back_link *l, uint32_t size)
+{
+    return l->pc % 2 == 0 && l->field % 4 == 0 && size >= 4 && l->field <= size - 4 &&
+           l->stub < size && l->index <= size - 4;
+}
+
+static bool code_good(const struct back_code *c)
+{
+    uint32_t size = (uint32_t)c->size;
+    for (uint32_t i = 0; i < c->link_count; i++)
+        if (!link_good(&c->links[i], size))
+            return false;
+    for (uint32_t i = 0; i < c->ref_count; i++)
+        if (size < 4 || c->refs[i].field > size - 4 || c->refs[i].thunk >= BACK_THUNK_COUNT)
+            return false;
+    const struct back_site *s = (const void *)(c->bytes + c->sites_at);
+    for (uint32_t i = 0; i < c->site_count; i++)
+        if (s[i].at >= size || (s[i].slow & ~BACK_SITE_WRITE) >= size)
+            return false;
+    return true;
+}
+
+static bool record_good(const struct record *r, size_t size)
+{
+    return size >= sizeof *r && r->link_count <= size && r->ref_count <= size && r->size &&
+           record_size(r) == size && r->pages && r->pages <= FRONT_PAGES &&
+           r->hot_size <= r->size && r->sites_at % 4 == 0 && r->sites_at <= r->size &&
+           r->site_count <= (r->size - r->sites_at) / sizeof(struct back_site);
+}
+
+/* The code of a record in the buffer. False: it makes no sense. */
+static bool record_read(uint8_t *bytes, size_t size, struct persist_region *out)
+{
+    const struct record *r = (const void *)bytes;
+    if (!record_good(r, size))
+        return false;
+    struct back_code *c = &out->code;
+    c->links = (void *)(bytes + sizeof *r);
+    c->refs = (void *)(c->links + r->link_count);
+    c->bytes = (uint8_t *)(c->refs + r->ref_count);
+    c->size = c->cap = r->size;
+    c->hot_size = r->hot_size;
+    c->sites_at = r->sites_at;
+    c->site_count = r->site_count;
+    c->link_count = r->link_count;
+    c->ref_count = r->ref_count;
+    out->insns = r->insns;
+    out->uses_fp = r->uses_fp;
+    out->place.pages = r->pages;
+    return code_good(c);
+}
+
+/* The pages that the record is about, if they are what they were. */
+static bool record_pages(struct persist *p, struct vcpu *v, struct code_page *page,
+                         struct persist_region *out)
+{
+    const struct record *r = (const void *)p->buffer;
+    uint32_t origin = page->origin;
+    for (unsigned i = 0; i < r->pages; i++) {
+        uint64_t va = p->units[origin - 1].key.base + (uint64_t)r->page[i].number * UNIT_PAGE;
+        struct code_page *at = i ? interp_page_at(v, va) : page;
+        if (at && !at->noticed)
+            persist_notice(p, v, at);
+        if (!at || at->origin != origin || at->gpa != va || at->content != r->page[i].content)
+            return false;
+        out->place.page[i] = (struct region_page){.page = at, .va = va};
+    }
+    return true;
+}
+
+bool persist_find(struct persist *p, struct vcpu *v, struct code_page *page, uint64_t pc,
+                  struct persist_region *out)
+{
+    const struct unit_page *s = page->origin ? stored_page(p, page) : NULL;
+    if (!s)
+        return false;
+    const struct unit *u = &p->units[page->origin - 1].unit;
+    const struct unit_entry *e = unit_entry(u, s, (unsigned)(pc % UNIT_PAGE / 2));
+    *out = (struct persist_region){0};
+    out->place.pc = pc;
+    return e && e->size && unit_get(u, e, p->buffer) && record_read(p->buffer, e->size, out) &&
+           record_pages(p, v, page, out);
+}
+
+/* ---- to the store ---- */
+
+static void record_fill(struct record *r, const struct persist_unit *u,
+                        const struct region_place *place, const struct compile_job *job)
+{
+    const struct back_code *c = &job->code;
+    for (unsigned i = 0; i < place->pages; i++) {
+        const struct code_page *page = place->page[i].page;
+        r->page[i] = (struct record_page){.content = page->content, .number = page_number(u, page)};
+    }
+    struct back_link *links = (void *)(r + 1);
+    for (uint32_t i = 0; i < c->link_count; i++) {
+        links[i].pc = c->links[i].pc;
+        links[i].field = c->links[i].field;
+        links[i].stub = c->links[i].stub;
+        links[i].index = c->links[i].index;
+    }
+    struct back_ref *refs = (void *)(links + c->link_count);
+    memcpy(refs, c->refs, c->ref_count * sizeof *refs);
+    memcpy(refs + c->ref_count, c->bytes, c->size);
+}
+
+/* The record in memory of its own; NULL: there is none left. */
+static struct record *record_make(const struct persist_unit *u, const struct region_place *place,
+                                  const struct compile_job *job)
+{
+    const struct back_code *c = &job->code;
+    struct record head = {.size = (uint32_t)c->size,
+                          .hot_size = c->hot_size,
+                          .sites_at = (uint32_t)c->sites_at,
+                          .site_count = c->site_count,
+                          .link_count = c->link_count,
+                          .ref_count = c->ref_count,
+                          .insns = job->info.insns,
+                          .pages = place->pages,
+                          .uses_fp = job->info.uses_fp};
+    struct record *r = calloc(1, record_size(&head));
+    if (!r)
+        return NULL;
+    *r = head;
+    record_fill(r, u, place, job);
+    return r;
+}
+
+static bool same_origin(const struct region_place *place)
+{
+    for (unsigned i = 0; i < place->pages; i++)
+        if (!place->page[i].page->origin ||
+            place->page[i].page->origin != place->page[0].page->origin ||
+            place->page[i].page->gpa != place->page[i].va)
+            return false;
+    return true;
+}
+
+void persist_keep(struct persist *p, const struct region_place *place,
+                  const struct compile_job *job)
+{
+    if (!same_origin(place))
+        return;
+    struct persist_unit *u = &p->units[place->page[0].page->origin - 1];
+    for (unsigned i = 0; i < place->pages; i++) {
+        const struct code_page *page = place->page[i].page;
+        if (!draft_page(&u->draft, page_number(u, page), page->content, page->run))
+            return;
+    }
+    struct record *r = record_make(u, place, job);
+    if (r)
+        draft_record(&u->draft, page_number(u, place->page[0].page),
+                     (unsigned)(place->pc % 4096 / 2), (uint8_t *)r, (uint32_t)record_size(r));
+}
+
+bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc)
+{
+    struct persist_unit *u = page->origin ? &p->units[page->origin - 1] : NULL;
+    return u && draft_page(&u->draft, page_number(u, page), page->content, page->run) &&
+           draft_record(&u->draft, page_number(u, page), (unsigned)(pc % UNIT_PAGE / 2), NULL, 0);
+}
+
+#define EXPECTED_SIZE 3000u /* of a record */
+#define EXPECTED_MIN 8u     /* for fewer, nothing is done: some never can be compiled */
+
+void persist_expect(struct persist *p, const struct code_page *page)
+{
+    if (page->origin)
+        p->units[page->origin - 1].expected++;
+}
+
+bool persist_worth(const struct persist *p, const struct code_page *page)
+{
+    const struct persist_unit *u = page->origin ? &p->units[page->origin - 1] : NULL;
+    return u && u->expected >= EXPECTED_MIN &&
+           store_grows(&u->unit, u->draft.bytes + u->expected * EXPECTED_SIZE);
+}
+
+/* What has run in all pages, for those who compile more of them. */
+static void persist_note_run(struct persist *p)
+{
+    for (uint32_t i = 0; i < p->page_count; i++) {
+        const struct code_page *page = p->pages[i];
+        struct persist_unit *u = page->origin ? &p->units[page->origin - 1] : NULL;
+        if (u && u->draft.record_count)
+            draft_page(&u->draft, page_number(u, page), page->content, page->run);
+    }
+}
+
+void persist_save(struct persist *p)
+{
+    persist_note_run(p);
+    for (uint32_t i = 0; i < p->count; i++) {
+        struct persist_unit *u = &p->units[i];
+        if (!store_worth(&u->unit, u->draft.bytes))
+            continue; /* it may have become more until the next time */
+        store_add(p->store, &u->key, &u->draft);
+        draft_free(&u->draft);
+    }
+}

@@ -1,0 +1,53 @@
+/*
+ * Translations that outlive the process (store/store.h): regions that lie within one image are kept
+ * as records of its unit, and found there again when a page of an image is first entered.
+ *
+ * What a record says of its pages is compared by hash with the bytes that were decoded. The code in
+ * it is as the back end left it, position-independent but for what back_place fills in; guest
+ * addresses are part of it, hence of the unit's key.
+ *
+ * Threads: the lock of struct dbt_code.
+ */
+#pragma once
+
+#include "engine/dbt/compile.h"
+#include "engine/dbt/region.h"
+#include "engine/dbt/warm.h"
+
+struct persist;
+struct store;
+struct vcpu;
+
+/* NULL: out of memory. s and w outlive it; w is told of places that earlier runs wanted, unless it
+ * is NULL. */
+struct persist *persist_new(const struct store *s, const struct host_features *f, struct warm *w);
+void persist_free(struct persist *p);
+
+/* A page that has not been noticed: its slots for which there are records become native. */
+void persist_notice(struct persist *p, struct vcpu *v, struct code_page *page);
+
+/* A region that was stored. */
+struct persist_region {
+    struct region_place place;
+    struct back_code code; /* good until the next call */
+    unsigned insns;
+    bool uses_fp;
+};
+
+/* The record for pc, whose slot is native and has no region. False: it is not good, or not there.
+ */
+bool persist_find(struct persist *p, struct vcpu *v, struct code_page *page, uint64_t pc,
+                  struct persist_region *out);
+/* What has been compiled and installed is to be kept. */
+void persist_keep(struct persist *p, const struct region_place *place,
+                  const struct compile_job *job);
+/* The place shall be compiled by a later run. False: the page is of no image. */
+bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc);
+/*
+ * Whether so much is expected of the page's unit that it is worth compiling: persist_expect counts
+ * what could be.
+ */
+void persist_expect(struct persist *p, const struct code_page *page);
+bool persist_worth(const struct persist *p, const struct code_page *page);
+/* Writes what is worth it. */
+void persist_save(struct persist *p);

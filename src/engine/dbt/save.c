@@ -1,0 +1,125 @@
+/*
+ * What a process leaves to the next run of its program: its regions, those that it wanted next, and
+ * which places it wanted beyond them.
+ *
+ * A program that starts up and ends has a broad profile: thousands of places that are reached some
+ * ten times each. While it runs it cannot compile them all. Those reached most often are compiled
+ * now that it ends, for a part of the time that it ran.
+ */
+#include "engine/dbt/dbt_impl.h"
+
+#include <time.h>
+
+#define WARM_HOT 64u        /* jumps to a place that is worth it */
+#define PART 5u             /* of the time that the program took */
+#define AT_LEAST 2000000u   /* ns; also to wait for the other thread */
+#define AT_MOST 2000000000u /* ns */
+
+static uint64_t save_now(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t save_deadline(void)
+{
+    uint64_t part = save_now(CLOCK_PROCESS_CPUTIME_ID) / PART;
+    uint64_t time = part < AT_LEAST ? AT_LEAST : part > AT_MOST ? AT_MOST : part;
+    return save_now(CLOCK_MONOTONIC) + time;
+}
+
+/* The page of a place that can be kept; NULL: it is none. */
+static struct code_page *save_page(struct vcpu *v, uint64_t pc)
+{
+    struct code_page *page = interp_page(v, align_down(pc, RV_PAGE));
+    return page && page->origin ? page : NULL;
+}
+
+static void save_compile_one(struct vcpu *v, struct compiler *c, struct compile_job *job,
+                             const struct warm_place *w)
+{
+    const struct dbt_code *code = dbt_of(v)->code;
+    struct code_page *page = save_page(v, w->pc);
+    if (!page || !persist_worth(code->persist, page) ||
+        region_find(&dbt_of(v)->code->regions, w->pc, dbt_view(v->arch), page) ||
+        (code->queue && compile_pending(code->queue, w->pc, page->gpa, dbt_view(v->arch))))
+        return;
+    dbt_fill_job(v, job, page, w->pc);
+    compiler_run(c, job);
+    dbt_keep_job(v, job);
+}
+
+static bool save_any(struct vcpu *v, const struct warm_place *w, unsigned count)
+{
+    struct persist *p = dbt_of(v)->code->persist;
+    const struct code_page *page;
+    bool any = false;
+    for (unsigned i = 0; i < count; i++)
+        if ((page = save_page(v, w[i].pc)) != NULL)
+            persist_expect(p, page);
+    for (unsigned i = 0; i < count && !any; i++)
+        any = (page = save_page(v, w[i].pc)) != NULL && persist_worth(p, page);
+    return any;
+}
+
+/* What the other thread has begun is worth waiting for a little. */
+static void save_wait(const struct compile_queue *q, uint64_t deadline)
+{
+    const struct timespec moment = {.tv_nsec = 50000};
+    while (q && compile_idle(q) < 2 && save_now(CLOCK_MONOTONIC) < deadline)
+        nanosleep(&moment, NULL);
+}
+
+/* Until the time is over: how many places have been seen to. */
+static unsigned save_compile(struct vcpu *v, const struct warm_place *w, unsigned count)
+{
+    struct dbt_code *code = dbt_of(v)->code;
+    uint64_t deadline = save_deadline();
+    struct compiler *c = save_any(v, w, count) ? compiler_new(&code->target) : NULL;
+    struct compile_job job;
+    unsigned done = 0;
+    if (!c || !compile_job_init(&job)) {
+        compiler_free(c);
+        return 0;
+    }
+    while (done < count && save_now(CLOCK_MONOTONIC) < deadline)
+        save_compile_one(v, c, &job, &w[done++]);
+    save_wait(code->queue, deadline + AT_LEAST);
+    compile_job_fini(&job);
+    compiler_free(c);
+    return done;
+}
+
+static void save_wanted(struct vcpu *v, const struct warm_place *w, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct code_page *page = save_page(v, w[i].pc);
+        if (page)
+            persist_want(dbt_of(v)->code->persist, page, w[i].pc);
+    }
+}
+
+static void save_locked(struct vcpu *v)
+{
+    struct dbt_code *c = dbt_of(v)->code;
+    dbt_collect(v);
+    if (c->warm) {
+        unsigned hot, count = warm_sort(c->warm, WARM_HOT, &hot);
+        unsigned done = save_compile(v, c->warm->place, hot);
+        dbt_collect(v);
+        save_wanted(v, c->warm->place + done, count - done);
+        *c->warm = (struct warm){0};
+    }
+    persist_save(c->persist);
+}
+
+void dbt_save(struct vcpu *v)
+{
+    struct dbt *d = dbt_of(v);
+    if (!d->code->persist)
+        return;
+    dbt_lock(d);
+    save_locked(v);
+    dbt_unlock(d);
+}
