@@ -106,6 +106,7 @@ static void *start_thread(void *arg)
     struct start *s = arg;
     struct thread *child = s->child;
     jmp_buf end;
+    host_thread_block_signals();
     thread_set_self(child);
     child->tid = (pid_t)syscall(SYS_gettid);
     child->end = &end;

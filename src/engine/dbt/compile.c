@@ -7,7 +7,6 @@
 #include "isa/riscv64/hart.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
@@ -121,6 +120,7 @@ static struct compile_job *queue_job(struct compile_queue *q, unsigned n)
 static void *queue_thread(void *arg)
 {
     struct compile_queue *q = arg;
+    host_thread_block_signals();
     if (!q->compiler)
         q->compiler = compiler_new(q->target);
     pthread_mutex_lock(&q->lock);
@@ -145,11 +145,7 @@ static void *queue_thread(void *arg)
 /* Signals are the other threads' business. */
 static bool queue_start(struct compile_queue *q)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     q->started = !host_thread_start(&q->thread, NULL, queue_thread, q);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
     return q->started;
 }
 
