@@ -108,6 +108,8 @@ static void *start_thread(void *arg)
     jmp_buf end;
     host_thread_block_signals();
     thread_set_self(child);
+    /* The C library lets its threads begin with its signal 32, which is the guest's here. */
+    signals_block_all(child);
     child->tid = (pid_t)syscall(SYS_gettid);
     child->end = &end;
     start_own(s->clone->flags);

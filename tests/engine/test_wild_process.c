@@ -320,7 +320,7 @@ int main(void)
 {
     const char *env = getenv("GUISE_SEED"), *only = getenv("GUISE_WILD");
     uint64_t seed = env && *env ? strtoull(env, NULL, 0) : (uint64_t)time(NULL);
-    unsigned programs = getenv("GUISE_LONG") ? 3000 : getenv("GUISE_SHORT") ? 4 : 25;
+    unsigned programs = getenv("GUISE_LONG") ? 3000 : getenv("GUISE_SHORT") ? 4 : 12;
     struct error err;
     if (fault_init(&err))
         return 1;
