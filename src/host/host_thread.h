@@ -11,8 +11,8 @@
 void host_thread_block_signals(void);
 
 /*
- * As pthread_create, but with all signals blocked in the new thread, the C library's as well when fn
- * calls host_thread_block_signals first; mask and actions of the caller stay as they are.
+ * As pthread_create, but with all signals blocked in the new thread, the C library's as well when
+ * fn calls host_thread_block_signals first; mask and actions of the caller stay as they are.
  */
 int host_thread_start(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *arg),
                       void *arg);

@@ -106,7 +106,6 @@ static void *start_thread(void *arg)
     struct start *s = arg;
     struct thread *child = s->child;
     jmp_buf end;
-    host_thread_block_signals();
     thread_set_self(child);
     /* The C library lets its threads begin with its signal 32, which is the guest's here. */
     signals_block_all(child);
