@@ -14,14 +14,26 @@ static bool refuse(struct rv_fault *fault, enum rv_cause cause, uint64_t va)
     return false;
 }
 
+uint64_t rv_direct_refused(uint64_t va, unsigned size, enum rv_access access)
+{
+    uint64_t value, second = align_down(va + size - 1, RV_PAGE);
+    if (second <= va)
+        return va;
+    bool first =
+        access == RV_READ ? guarded_load(host(va), 1, &value) : guarded_writable(host(second - 4));
+    return first ? second : va;
+}
+
 bool rv_direct_load(uint64_t va, unsigned size, uint64_t *value, struct rv_fault *fault)
 {
-    return guarded_load(host(va), size, value) || refuse(fault, RV_CAUSE_LOAD_PAGE, va);
+    return guarded_load(host(va), size, value) ||
+           refuse(fault, RV_CAUSE_LOAD_PAGE, rv_direct_refused(va, size, RV_READ));
 }
 
 bool rv_direct_store(uint64_t va, unsigned size, uint64_t value, struct rv_fault *fault)
 {
-    return guarded_store(host(va), size, value) || refuse(fault, RV_CAUSE_STORE_PAGE, va);
+    return guarded_store(host(va), size, value) ||
+           refuse(fault, RV_CAUSE_STORE_PAGE, rv_direct_refused(va, size, RV_WRITE));
 }
 
 void *rv_direct_atomic(uint64_t va, unsigned size, enum rv_access access, struct rv_fault *fault)

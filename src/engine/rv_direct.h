@@ -10,6 +10,8 @@
 
 bool rv_direct_load(uint64_t va, unsigned size, uint64_t *value, struct rv_fault *fault);
 bool rv_direct_store(uint64_t va, unsigned size, uint64_t value, struct rv_fault *fault);
+/* stval of an access that was refused: of two pages the second one, if the first one is sound. */
+uint64_t rv_direct_refused(uint64_t va, unsigned size, enum rv_access access);
 /*
  * The memory is there when this returns, and can be gone when it is used: a program that unmaps
  * what another thread works on gets SIGSEGV one way or the other.

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "engine/interp/exec_amo.h"
+#include "engine/rv_direct.h"
 #include "engine/rv_sys.h"
 #include "isa/riscv64/fp.h"
 #include "isa/riscv64/fp_fast.h"
@@ -14,11 +15,12 @@
 /* ---- memory ---- */
 
 /* Whether the slow path was taken because the host refused the access: nobody asks it again. */
-static bool help_refused(struct rv_hart *h, enum rv_cause cause, uint64_t va)
+static bool help_refused(struct rv_hart *h, enum rv_access access, uint64_t va, unsigned size)
 {
-    const struct rv_fault fault = {cause, va};
     if (likely(!h->engine[DBT_WORD_REFUSED]))
         return false;
+    const struct rv_fault fault = {access == RV_READ ? RV_CAUSE_LOAD_PAGE : RV_CAUSE_STORE_PAGE,
+                                   rv_direct_refused(va, size, access)};
     h->engine[DBT_WORD_REFUSED] = 0;
     dbt_leave(h, &fault);
     return true;
@@ -31,7 +33,7 @@ static uint64_t help_load(void *state, uint64_t va, uint64_t how, uint64_t unuse
     struct rv_fault fault;
     uint64_t value = 0;
     (void)unused;
-    if (help_refused(h, RV_CAUSE_LOAD_PAGE, va))
+    if (help_refused(h, RV_READ, va, size))
         return 0;
     bool ok = how & IR_MEM_RESERVE ? rv_mem_lr(h->env.ctx, va, size, &value, &fault)
                                    : rv_mem_load(h->env.ctx, va, size, &value, &fault);
@@ -45,10 +47,11 @@ static uint64_t help_load(void *state, uint64_t va, uint64_t how, uint64_t unuse
 static uint64_t help_store(void *state, uint64_t va, uint64_t how, uint64_t value)
 {
     struct rv_hart *h = state;
+    unsigned size = (unsigned)(how >> 16) & 0xff;
     struct rv_fault fault;
-    if (help_refused(h, RV_CAUSE_STORE_PAGE, va))
+    if (help_refused(h, RV_WRITE, va, size))
         return 0;
-    if (!rv_mem_store(h->env.ctx, va, (unsigned)(how >> 16) & 0xff, value, &fault))
+    if (!rv_mem_store(h->env.ctx, va, size, value, &fault))
         dbt_leave(h, &fault);
     return 0;
 }
@@ -82,7 +85,7 @@ static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operan
     struct rv_hart *h = state;
     struct rv_fault fault;
     unsigned size = (unsigned)(how >> 8) & 0xff;
-    if (help_refused(h, RV_CAUSE_STORE_PAGE, va))
+    if (help_refused(h, RV_WRITE, va, size))
         return 0;
     void *mem = rv_mem_atomic(h->env.ctx, va, size, RV_WRITE, &fault);
     if (!mem) {

@@ -21,6 +21,7 @@
 #include "engine/interp/code.h"
 #include "engine/interp/exec_amo.h"
 #include "engine/interp/exec_fp.h"
+#include "engine/rv_direct.h"
 #include "engine/rv_mem.h"
 #include "engine/rv_sys.h"
 #include "host/guarded_inline.h"
@@ -360,45 +361,47 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     GOTO_NEXT(len);
 
 /* Reads into `value`; the slow path goes to `fault`. */
-#define LOAD(name, len)                                                     \
-    uint64_t va = X(ip->b) + IMM;                                           \
-    const struct rv_tlb_entry *e;                                           \
-    MEM_##name value;                                                       \
-    if (!tlb) {                                                             \
-        GUARDED_LOAD(value, va, slow_##name##_##len);                       \
-    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {  \
-        value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
-    } else {                                                                \
-        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                   \
-        {                                                                   \
-            fault = (struct rv_fault){RV_CAUSE_LOAD_PAGE, va};              \
-            goto fault;                                                     \
-        }                                                                   \
-        uint64_t raw;                                                       \
-        SYNC();                                                             \
-        it->tlb_misses++;                                                   \
-        if (!rv_mem_load(v, va, sizeof value, &raw, &fault))                \
-            goto fault;                                                     \
-        value = (MEM_##name)raw;                                            \
+#define LOAD(name, len)                                                                    \
+    uint64_t va = X(ip->b) + IMM;                                                          \
+    const struct rv_tlb_entry *e;                                                          \
+    MEM_##name value;                                                                      \
+    if (!tlb) {                                                                            \
+        GUARDED_LOAD(value, va, slow_##name##_##len);                                      \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {                 \
+        value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED);                \
+    } else {                                                                               \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                  \
+        {                                                                                  \
+            fault = (struct rv_fault){RV_CAUSE_LOAD_PAGE,                                  \
+                                      rv_direct_refused(va, sizeof(MEM_##name), RV_READ)}; \
+            goto fault;                                                                    \
+        }                                                                                  \
+        uint64_t raw;                                                                      \
+        SYNC();                                                                            \
+        it->tlb_misses++;                                                                  \
+        if (!rv_mem_load(v, va, sizeof value, &raw, &fault))                               \
+            goto fault;                                                                    \
+        value = (MEM_##name)raw;                                                           \
     }
 
-#define STORE(name, data, len)                                                           \
-    uint64_t va = X(ip->b) + IMM;                                                        \
-    const struct rv_tlb_entry *e;                                                        \
-    if (!tlb) {                                                                          \
-        GUARDED_STORE((MEM_##name)(data), va, slow_##name##_##len);                      \
-    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {               \
-        __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
-    } else {                                                                             \
-        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                \
-        {                                                                                \
-            fault = (struct rv_fault){RV_CAUSE_STORE_PAGE, va};                          \
-            goto fault;                                                                  \
-        }                                                                                \
-        SYNC();                                                                          \
-        it->tlb_misses++;                                                                \
-        if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                    \
-            goto fault;                                                                  \
+#define STORE(name, data, len)                                                              \
+    uint64_t va = X(ip->b) + IMM;                                                           \
+    const struct rv_tlb_entry *e;                                                           \
+    if (!tlb) {                                                                             \
+        GUARDED_STORE((MEM_##name)(data), va, slow_##name##_##len);                         \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {                  \
+        __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED);    \
+    } else {                                                                                \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                   \
+        {                                                                                   \
+            fault = (struct rv_fault){RV_CAUSE_STORE_PAGE,                                  \
+                                      rv_direct_refused(va, sizeof(MEM_##name), RV_WRITE)}; \
+            goto fault;                                                                     \
+        }                                                                                   \
+        SYNC();                                                                             \
+        it->tlb_misses++;                                                                   \
+        if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                       \
+            goto fault;                                                                     \
     }
 
 #define OP_load(ID, name, sem, len)      \
