@@ -60,6 +60,7 @@ static void stops(void)
     pid_t child = fork();
     if (!child) {
         raise(SIGSTOP);
+        sig_sleep_ms(200); /* its end must not find the signal of its going on still pending */
         _exit(7);
     }
     pid_t got;
