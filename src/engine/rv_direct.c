@@ -47,6 +47,29 @@ void *rv_direct_atomic(uint64_t va, unsigned size, enum rv_access access, struct
     return NULL;
 }
 
+bool rv_direct_cas(uint64_t va, unsigned size, uint64_t *expected, uint64_t desired,
+                   struct rv_fault *fault)
+{
+    if (size == 4)
+        *expected = (uint32_t)*expected;
+    return guarded_cas(host(va), size, expected, desired) || refuse(fault, RV_CAUSE_STORE_PAGE, va);
+}
+
+bool rv_direct_amo(uint64_t va, unsigned size, rv_mem_operation operation, uint64_t operand,
+                   uint64_t *result, struct rv_fault *fault)
+{
+    uint64_t old, seen;
+    if (!guarded_load(host(va), size, &seen))
+        return refuse(fault, RV_CAUSE_STORE_PAGE, va);
+    do {
+        uint64_t word = old = seen;
+        *result = operation(&word, operand);
+        if (!rv_direct_cas(va, size, &seen, word, fault))
+            return false;
+    } while (seen != old);
+    return true;
+}
+
 bool rv_direct_zero(uint64_t va, uint64_t size, struct rv_fault *fault)
 {
     return guarded_clear(host(va), size) || refuse(fault, RV_CAUSE_STORE_PAGE, va);

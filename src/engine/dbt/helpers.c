@@ -56,19 +56,6 @@ static uint64_t help_store(void *state, uint64_t va, uint64_t how, uint64_t valu
     return 0;
 }
 
-/* Returns the old value. */
-static uint64_t compare_and_swap(void *mem, unsigned size, uint64_t expected, uint64_t new)
-{
-    uint32_t low = (uint32_t)expected;
-    if (size == 8)
-        __atomic_compare_exchange_n((uint64_t *)mem, &expected, new, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-    else
-        __atomic_compare_exchange_n((uint32_t *)mem, &low, (uint32_t) new, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-    return size == 8 ? expected : low;
-}
-
 static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operand)
 {
     static uint64_t (*const functions[IR_AMO_COUNT][2])(void *mem, uint64_t operand) = {
@@ -87,14 +74,16 @@ static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operan
     unsigned size = (unsigned)(how >> 8) & 0xff;
     if (help_refused(h, RV_WRITE, va, size))
         return 0;
-    void *mem = rv_mem_atomic(h->env.ctx, va, size, RV_WRITE, &fault);
-    if (!mem) {
+    uint64_t result = h->reserve_value; /* of a compare-and-swap, what is expected */
+    bool ok = (how & 0xff) == IR_AMO_CAS
+                  ? rv_mem_cas(h->env.ctx, va, size, &result, operand, &fault)
+                  : rv_mem_amo(h->env.ctx, va, size, functions[how & 0xff][size == 8], operand,
+                               &result, &fault);
+    if (!ok) {
         dbt_leave(h, &fault);
         return 0;
     }
-    if ((how & 0xff) == IR_AMO_CAS)
-        return compare_and_swap(mem, size, h->reserve_value, operand);
-    return functions[how & 0xff][size == 8](mem, operand);
+    return result;
 }
 
 static uint64_t help_cbo_zero(void *state, uint64_t va, uint64_t insn, uint64_t unused)
