@@ -272,16 +272,74 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
     return p;
 }
 
+bool rv_mem_amo(struct vcpu *v, uint64_t va, unsigned size, rv_mem_operation operation,
+                uint64_t operand, uint64_t *result, struct rv_fault *fault)
+{
+    if (hart_of(v)->process && !(va & (size - 1)))
+        return rv_direct_amo(va, size, operation, operand, result, fault);
+    void *p = rv_mem_atomic(v, va, size, RV_WRITE, fault);
+    if (!p)
+        return false;
+    *result = operation(p, operand);
+    return true;
+}
+
+/* p: of rv_mem_atomic. In a process the memory may be gone since. */
+static bool cas_at(struct vcpu *v, void *p, uint64_t va, unsigned size, uint64_t *expected,
+                   uint64_t desired, struct rv_fault *fault)
+{
+    if (hart_of(v)->process)
+        return rv_direct_cas(va, size, expected, desired, fault);
+    uint32_t low = (uint32_t)*expected;
+    if (size == 8) {
+        __atomic_compare_exchange_n((uint64_t *)p, expected, desired, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+    } else {
+        __atomic_compare_exchange_n((uint32_t *)p, &low, (uint32_t)desired, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST);
+        *expected = low;
+    }
+    return true;
+}
+
+bool rv_mem_cas(struct vcpu *v, uint64_t va, unsigned size, uint64_t *expected, uint64_t desired,
+                struct rv_fault *fault)
+{
+    void *p = rv_mem_atomic(v, va, size, RV_WRITE, fault);
+    return p && cas_at(v, p, va, size, expected, desired, fault);
+}
+
 bool rv_mem_lr(struct vcpu *v, uint64_t va, unsigned size, uint64_t *value, struct rv_fault *fault)
 {
     struct rv_hart *h = hart_of(v);
+    uint64_t raw;
     void *p = rv_mem_atomic(v, va, size, RV_READ, fault);
     if (!p)
         return false;
-    h->reserve_value = size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_SEQ_CST)
-                                 : bits_sext(__atomic_load_n((uint32_t *)p, __ATOMIC_SEQ_CST), 32);
+    if (!h->process)
+        raw = size == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_SEQ_CST)
+                        : __atomic_load_n((uint32_t *)p, __ATOMIC_SEQ_CST);
+    else if (!rv_direct_load(va, size, &raw, fault))
+        return false;
+    h->reserve_value = size == 8 ? raw : bits_sext(raw, 32);
     h->reserve_key = rv_reserve_key(va, size);
     *value = h->reserve_value;
+    return true;
+}
+
+bool rv_mem_sc(struct vcpu *v, uint64_t va, unsigned size, uint64_t value, bool *failed,
+               struct rv_fault *fault)
+{
+    struct rv_hart *h = hart_of(v);
+    void *p = rv_mem_atomic(v, va, size, RV_WRITE, fault);
+    if (!p)
+        return false;
+    bool ok = h->reserve_key == rv_reserve_key(va, size);
+    uint64_t old = size == 8 ? h->reserve_value : (uint32_t)h->reserve_value, seen = old;
+    h->reserve_key = RV_TLB_INVALID;
+    if (ok && !cas_at(v, p, va, size, &seen, value, fault))
+        return false;
+    *failed = !ok || seen != old;
     return true;
 }
 
@@ -294,27 +352,6 @@ bool rv_mem_reserved(struct vcpu *v)
         return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED) == (uint32_t)h->reserve_value;
     p = page_host(h, d, RV_READ);
     return p && __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED) == h->reserve_value;
-}
-
-bool rv_mem_sc(struct vcpu *v, uint64_t va, unsigned size, uint64_t value, bool *failed,
-               struct rv_fault *fault)
-{
-    struct rv_hart *h = hart_of(v);
-    void *p = rv_mem_atomic(v, va, size, RV_WRITE, fault);
-    if (!p)
-        return false;
-    bool ok = h->reserve_key == rv_reserve_key(va, size);
-    uint64_t old = h->reserve_value;
-    uint32_t old32 = (uint32_t)old;
-    h->reserve_key = RV_TLB_INVALID;
-    if (ok && size == 8)
-        ok = __atomic_compare_exchange_n((uint64_t *)p, &old, value, false, __ATOMIC_SEQ_CST,
-                                         __ATOMIC_SEQ_CST);
-    else if (ok)
-        ok = __atomic_compare_exchange_n((uint32_t *)p, &old32, (uint32_t)value, false,
-                                         __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-    *failed = !ok;
-    return true;
 }
 
 /* Any of load and store permission will do for management; the fault is a store's (Zicbom 2.5.2).

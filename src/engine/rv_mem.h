@@ -34,6 +34,17 @@ void *rv_mem_atomic(struct vcpu *v, uint64_t va, unsigned size, enum rv_access a
                     struct rv_fault *fault);
 
 /*
+ * Read-modify-write of an aligned word of 4 or 8 bytes. `operation` works on host memory, which may
+ * be a copy, and may be called again if the word has changed; *result is what it returns.
+ */
+typedef uint64_t (*rv_mem_operation)(void *mem, uint64_t operand);
+bool rv_mem_amo(struct vcpu *v, uint64_t va, unsigned size, rv_mem_operation operation,
+                uint64_t operand, uint64_t *result, struct rv_fault *fault);
+/* Stores if the word is *expected, which becomes what was there, zero-extended. */
+bool rv_mem_cas(struct vcpu *v, uint64_t va, unsigned size, uint64_t *expected, uint64_t desired,
+                struct rv_fault *fault);
+
+/*
  * lr and sc of 4 or 8 bytes, values sign-extended. sc succeeds if the memory still has the value
  * that lr read: a store of the same value in between goes unnoticed, as in every emulation by
  * compare-and-swap.

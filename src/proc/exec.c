@@ -350,10 +350,12 @@ static int program_find(const struct proc_config *config, struct program *progra
                      config->program);
 }
 
-/* To where programs do not look for the lowest free one. */
+/* To where programs do not look for the lowest free one, as far as the limit allows. */
 static int high_fd(int fd)
 {
-    int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+    int high = -1;
+    for (int from = HIGH_FD; high < 0 && from > fd; from -= from > 64 ? from / 4 : 1)
+        high = fcntl(fd, F_DUPFD_CLOEXEC, from);
     if (high < 0)
         return fd;
     close(fd);

@@ -463,15 +463,25 @@ bool mm_executable(struct mm *mm, uint64_t va)
     return yes;
 }
 
-bool mm_protection(struct mm *mm, uint64_t va, int *prot)
+static enum mm_verdict access_locked(const struct mm *mm, uint64_t va, int needs)
+{
+    void *p = (void *)(uintptr_t)align_down(va, 4);
+    uint64_t value;
+    unsigned i = mm_find(mm, va);
+    if (i >= mm->count || mm->range[i].start > va)
+        return MM_NOTHING;
+    if (!(mm->range[i].prot & needs))
+        return MM_NOT_SO;
+    bool works = needs == PROT_WRITE ? guarded_writable(p) : guarded_load(p, 4, &value);
+    return works ? MM_ALLOWED : MM_NOT_THERE;
+}
+
+enum mm_verdict mm_access(struct mm *mm, uint64_t va, int needs)
 {
     mm_lock(mm);
-    unsigned i = mm_find(mm, va);
-    bool there = i < mm->count && mm->range[i].start <= va;
-    if (there)
-        *prot = mm->range[i].prot;
+    enum mm_verdict verdict = access_locked(mm, va, needs);
     pthread_mutex_unlock(&mm->lock);
-    return there;
+    return verdict;
 }
 
 bool mm_mapped(struct mm *mm, uint64_t addr, uint64_t len)

@@ -91,8 +91,17 @@ void mm_set_stack(struct mm *mm, uint64_t start, uint64_t end);
 
 /* May the program execute at va? The page is then there and readable. */
 bool mm_executable(struct mm *mm, uint64_t va);
-/* The program's PROT_... at va. False: nothing is mapped there. */
-bool mm_protection(struct mm *mm, uint64_t va, int *prot);
+/*
+ * What the host thinks of an access at va, for one that it has refused: another thread may have
+ * changed the mapping since, but does not while this looks. needs: PROT_..., one of which will do.
+ */
+enum mm_verdict {
+    MM_ALLOWED,  /* it works now */
+    MM_NOTHING,  /* nothing is mapped there */
+    MM_NOT_SO,   /* what is there is not for that */
+    MM_NOT_THERE /* it is, but its memory cannot be had: beyond the end of a file */
+};
+enum mm_verdict mm_access(struct mm *mm, uint64_t va, int needs);
 /*
  * The file that is mapped at va, if it is a program's. Its pages may have been written to.
  */

@@ -149,12 +149,13 @@ void signals_before_exec(struct thread *t, struct signals_former former[2])
         if (__atomic_load_n(&a->handler, __ATOMIC_RELAXED) == IGNORE)
             syscall(SYS_rt_sigaction, host_needed[i], &ignore, &former[i], SET_SIZE);
     }
-    if (!t->signals.pending)
+    if (host_hold_signals(t))
         host_set_mask(t->signals.mask);
 }
 
 void signals_after_exec(struct thread *t, const struct signals_former former[2])
 {
+    host_hold_signals(t);
     signals_unblock(t);
     for (unsigned i = 0; i < 2; i++)
         if (former[i].handler != DEFAULT)

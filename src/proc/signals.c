@@ -54,7 +54,7 @@ static uint64_t signal_stack(const struct thread *t, const struct signal_action 
     const struct thread_signals *s = &t->signals;
     uint64_t sp = t->hart->x[REG_SP];
     if (signal_on_stack(t))
-        return sp - s->stack < SIGNAL_FRAME_SIZE ? UINT64_MAX : sp;
+        return sp - s->stack <= SIGNAL_FRAME_SIZE ? UINT64_MAX : sp;
     return (a->flags & SA_ONSTACK) && s->stack_size ? s->stack + s->stack_size : sp;
 }
 
@@ -192,34 +192,22 @@ bool signal_force(struct thread *t, int sig, int code, uint64_t address)
     return true;
 }
 
-/* Whether the host would allow the access now. */
-static bool signal_accessible(int needs, uint64_t address)
-{
-    uint64_t value;
-    void *p = (void *)(uintptr_t)address;
-    return needs == PROT_WRITE ? guarded_writable((void *)(uintptr_t)align_down(address, 4))
-                               : guarded_load(p, 1, &value);
-}
-
-/*
- * A page that the host refused: not there, not so, or beyond its file's end. If another thread has
- * changed that since, the instruction is tried again.
- */
+/* The host refused an access. */
 static void signal_memory(struct thread *t, int needs, uint64_t address)
 {
-    int prot;
-    bool there = mm_protection(&t->process->mm, address, &prot);
-    if (there && (prot & needs)) {
-        if (signal_accessible(needs, address))
-            return;
-        there = mm_protection(&t->process->mm, address, &prot);
-    }
-    if (!there)
+    switch (mm_access(&t->process->mm, address, needs)) {
+    case MM_ALLOWED: /* the instruction is tried again */
+        break;
+    case MM_NOTHING:
         signal_force(t, SIGSEGV, SEGV_MAPERR, address);
-    else if (!(prot & needs))
+        break;
+    case MM_NOT_SO:
         signal_force(t, SIGSEGV, SEGV_ACCERR, address);
-    else
+        break;
+    case MM_NOT_THERE:
         signal_force(t, SIGBUS, BUS_ADRERR, address);
+        break;
+    }
 }
 
 void signal_exception(struct thread *t, unsigned cause, uint64_t tval)

@@ -77,7 +77,7 @@ void signals_clear(struct thread *t);
  * has been noted before; the caller goes back to the guest's instruction and has done nothing.
  */
 bool signals_block_all(struct thread *t);
-/* What the host blocks becomes what the guest does, unless a signal waits to be delivered. */
+/* After that: what the host blocks becomes what the guest does, unless a signal waits. */
 void signals_unblock(const struct thread *t);
 
 /*

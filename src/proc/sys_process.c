@@ -115,6 +115,9 @@ int64_t sys_execveat(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 
 int64_t sys_exit(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
+    /* What has been noted may be for the whole process, and would end with this thread. */
+    if (!signals_block_all(t))
+        return -THREAD_RESTART;
     thread_exit(t, (int)a[0]);
 }
 

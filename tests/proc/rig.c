@@ -145,6 +145,11 @@ void mm_print_maps(struct mm *mm, FILE *out)
     fputs("00010000-00012000 r-xp 00000000 08:01 42 /program\n", out);
 }
 
+bool signals_block_all(struct thread *t)
+{
+    return !t->signals.pending;
+}
+
 int64_t signal_sigreturn(struct thread *t)
 {
     t->hart->x[REG_A0] = 12345;

@@ -6,6 +6,7 @@
 
 #include "base/bits.h"
 #include "engine/interp/exec_amo.h"
+#include "engine/rv_direct.h"
 #include "engine/rv_sys.h"
 #include "isa/riscv64/fp.h"
 #include "isa/riscv64/fp_fast.h"
@@ -14,11 +15,12 @@
 /* ---- memory ---- */
 
 /* Whether the slow path was taken because the host refused the access: nobody asks it again. */
-static bool help_refused(struct rv_hart *h, enum rv_cause cause, uint64_t va)
+static bool help_refused(struct rv_hart *h, enum rv_access access, uint64_t va, unsigned size)
 {
-    const struct rv_fault fault = {cause, va};
     if (likely(!h->engine[DBT_WORD_REFUSED]))
         return false;
+    const struct rv_fault fault = {access == RV_READ ? RV_CAUSE_LOAD_PAGE : RV_CAUSE_STORE_PAGE,
+                                   rv_direct_refused(va, size, access)};
     h->engine[DBT_WORD_REFUSED] = 0;
     dbt_leave(h, &fault);
     return true;
@@ -31,7 +33,7 @@ static uint64_t help_load(void *state, uint64_t va, uint64_t how, uint64_t unuse
     struct rv_fault fault;
     uint64_t value = 0;
     (void)unused;
-    if (help_refused(h, RV_CAUSE_LOAD_PAGE, va))
+    if (help_refused(h, RV_READ, va, size))
         return 0;
     bool ok = how & IR_MEM_RESERVE ? rv_mem_lr(h->env.ctx, va, size, &value, &fault)
                                    : rv_mem_load(h->env.ctx, va, size, &value, &fault);
@@ -45,25 +47,13 @@ static uint64_t help_load(void *state, uint64_t va, uint64_t how, uint64_t unuse
 static uint64_t help_store(void *state, uint64_t va, uint64_t how, uint64_t value)
 {
     struct rv_hart *h = state;
+    unsigned size = (unsigned)(how >> 16) & 0xff;
     struct rv_fault fault;
-    if (help_refused(h, RV_CAUSE_STORE_PAGE, va))
+    if (help_refused(h, RV_WRITE, va, size))
         return 0;
-    if (!rv_mem_store(h->env.ctx, va, (unsigned)(how >> 16) & 0xff, value, &fault))
+    if (!rv_mem_store(h->env.ctx, va, size, value, &fault))
         dbt_leave(h, &fault);
     return 0;
-}
-
-/* Returns the old value. */
-static uint64_t compare_and_swap(void *mem, unsigned size, uint64_t expected, uint64_t new)
-{
-    uint32_t low = (uint32_t)expected;
-    if (size == 8)
-        __atomic_compare_exchange_n((uint64_t *)mem, &expected, new, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-    else
-        __atomic_compare_exchange_n((uint32_t *)mem, &low, (uint32_t) new, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-    return size == 8 ? expected : low;
 }
 
 static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operand)
@@ -82,16 +72,18 @@ static uint64_t help_amo(void *state, uint64_t va, uint64_t how, uint64_t operan
     struct rv_hart *h = state;
     struct rv_fault fault;
     unsigned size = (unsigned)(how >> 8) & 0xff;
-    if (help_refused(h, RV_CAUSE_STORE_PAGE, va))
+    if (help_refused(h, RV_WRITE, va, size))
         return 0;
-    void *mem = rv_mem_atomic(h->env.ctx, va, size, RV_WRITE, &fault);
-    if (!mem) {
+    uint64_t result = h->reserve_value; /* of a compare-and-swap, what is expected */
+    bool ok = (how & 0xff) == IR_AMO_CAS
+                  ? rv_mem_cas(h->env.ctx, va, size, &result, operand, &fault)
+                  : rv_mem_amo(h->env.ctx, va, size, functions[how & 0xff][size == 8], operand,
+                               &result, &fault);
+    if (!ok) {
         dbt_leave(h, &fault);
         return 0;
     }
-    if ((how & 0xff) == IR_AMO_CAS)
-        return compare_and_swap(mem, size, h->reserve_value, operand);
-    return functions[how & 0xff][size == 8](mem, operand);
+    return result;
 }
 
 static uint64_t help_cbo_zero(void *state, uint64_t va, uint64_t insn, uint64_t unused)

@@ -21,6 +21,7 @@
 #include "engine/interp/code.h"
 #include "engine/interp/exec_amo.h"
 #include "engine/interp/exec_fp.h"
+#include "engine/rv_direct.h"
 #include "engine/rv_mem.h"
 #include "engine/rv_sys.h"
 #include "host/guarded_inline.h"
@@ -219,35 +220,35 @@ static unsigned slot_handler(struct interp *it, const struct rv_hart *h, struct 
 /* ---- operations that need more than a line ---- */
 
 /* Zacas: rd is the expected value and receives the former one; .q uses register pairs. */
+static bool exec_amocas_q(struct vcpu *v, const struct code_slot *s, struct rv_fault *fault)
+{
+    typedef unsigned __int128 u128;
+    struct rv_hart *h = v->arch;
+    void *p = rv_mem_atomic(v, h->x[s->b], 16, RV_WRITE, fault);
+    if (!p)
+        return false;
+    unsigned rd = s->a & 31, rs2 = (unsigned)s->imm;
+    u128 old = rd ? (u128)h->x[rd + 1] << 64 | h->x[rd] : 0;
+    u128 new = rs2 ? (u128)h->x[rs2 + 1] << 64 | h->x[rs2] : 0;
+    u128 got = __sync_val_compare_and_swap((u128 *)p, old, new);
+    if (rd) {
+        h->x[rd] = (uint64_t)got;
+        h->x[rd + 1] = (uint64_t)(got >> 64);
+    }
+    return true;
+}
+
 static bool exec_amocas(struct vcpu *v, unsigned op, const struct code_slot *s,
                         struct rv_fault *fault)
 {
     struct rv_hart *h = v->arch;
-    unsigned size = op == RV_OP_AMOCAS_W ? 4 : op == RV_OP_AMOCAS_D ? 8 : 16;
-    void *p = rv_mem_atomic(v, h->x[s->b], size, RV_WRITE, fault);
-    if (!p)
+    if (op != RV_OP_AMOCAS_W && op != RV_OP_AMOCAS_D)
+        return exec_amocas_q(v, s, fault);
+    unsigned size = op == RV_OP_AMOCAS_W ? 4 : 8;
+    uint64_t old = h->x[s->a & 31];
+    if (!rv_mem_cas(v, h->x[s->b], size, &old, h->x[s->imm], fault))
         return false;
-    unsigned rd = s->a & 31, rs2 = (unsigned)s->imm;
-    if (size == 4) {
-        uint32_t old = (uint32_t)h->x[rd];
-        __atomic_compare_exchange_n((uint32_t *)p, &old, (uint32_t)h->x[rs2], false,
-                                    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-        h->x[s->a] = bits_sext(old, 32);
-    } else if (size == 8) {
-        uint64_t old = h->x[rd];
-        __atomic_compare_exchange_n((uint64_t *)p, &old, h->x[rs2], false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST);
-        h->x[s->a] = old;
-    } else {
-        typedef unsigned __int128 u128;
-        u128 old = rd ? (u128)h->x[rd + 1] << 64 | h->x[rd] : 0;
-        u128 new = rs2 ? (u128)h->x[rs2 + 1] << 64 | h->x[rs2] : 0;
-        u128 got = __sync_val_compare_and_swap((u128 *)p, old, new);
-        if (rd) {
-            h->x[rd] = (uint64_t)got;
-            h->x[rd + 1] = (uint64_t)(got >> 64);
-        }
-    }
+    h->x[s->a] = size == 8 ? old : bits_sext(old, 32);
     return true;
 }
 
@@ -360,45 +361,47 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     GOTO_NEXT(len);
 
 /* Reads into `value`; the slow path goes to `fault`. */
-#define LOAD(name, len)                                                     \
-    uint64_t va = X(ip->b) + IMM;                                           \
-    const struct rv_tlb_entry *e;                                           \
-    MEM_##name value;                                                       \
-    if (!tlb) {                                                             \
-        GUARDED_LOAD(value, va, slow_##name##_##len);                       \
-    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {  \
-        value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED); \
-    } else {                                                                \
-        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                   \
-        {                                                                   \
-            fault = (struct rv_fault){RV_CAUSE_LOAD_PAGE, va};              \
-            goto fault;                                                     \
-        }                                                                   \
-        uint64_t raw;                                                       \
-        SYNC();                                                             \
-        it->tlb_misses++;                                                   \
-        if (!rv_mem_load(v, va, sizeof value, &raw, &fault))                \
-            goto fault;                                                     \
-        value = (MEM_##name)raw;                                            \
+#define LOAD(name, len)                                                                    \
+    uint64_t va = X(ip->b) + IMM;                                                          \
+    const struct rv_tlb_entry *e;                                                          \
+    MEM_##name value;                                                                      \
+    if (!tlb) {                                                                            \
+        GUARDED_LOAD(value, va, slow_##name##_##len);                                      \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->rtag, va, MEM_##name)) {                 \
+        value = __atomic_load_n(HOST(e, va, MEM_##name), __ATOMIC_RELAXED);                \
+    } else {                                                                               \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                  \
+        {                                                                                  \
+            fault = (struct rv_fault){RV_CAUSE_LOAD_PAGE,                                  \
+                                      rv_direct_refused(va, sizeof(MEM_##name), RV_READ)}; \
+            goto fault;                                                                    \
+        }                                                                                  \
+        uint64_t raw;                                                                      \
+        SYNC();                                                                            \
+        it->tlb_misses++;                                                                  \
+        if (!rv_mem_load(v, va, sizeof value, &raw, &fault))                               \
+            goto fault;                                                                    \
+        value = (MEM_##name)raw;                                                           \
     }
 
-#define STORE(name, data, len)                                                           \
-    uint64_t va = X(ip->b) + IMM;                                                        \
-    const struct rv_tlb_entry *e;                                                        \
-    if (!tlb) {                                                                          \
-        GUARDED_STORE((MEM_##name)(data), va, slow_##name##_##len);                      \
-    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {               \
-        __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED); \
-    } else {                                                                             \
-        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                \
-        {                                                                                \
-            fault = (struct rv_fault){RV_CAUSE_STORE_PAGE, va};                          \
-            goto fault;                                                                  \
-        }                                                                                \
-        SYNC();                                                                          \
-        it->tlb_misses++;                                                                \
-        if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                    \
-            goto fault;                                                                  \
+#define STORE(name, data, len)                                                              \
+    uint64_t va = X(ip->b) + IMM;                                                           \
+    const struct rv_tlb_entry *e;                                                           \
+    if (!tlb) {                                                                             \
+        GUARDED_STORE((MEM_##name)(data), va, slow_##name##_##len);                         \
+    } else if (e = &tlb[rv_tlb_index(va)], HIT(e->wtag, va, MEM_##name)) {                  \
+        __atomic_store_n(HOST(e, va, MEM_##name), (MEM_##name)(data), __ATOMIC_RELAXED);    \
+    } else {                                                                                \
+        slow_##name##_##len : if (GUARDED_INLINE && !tlb)                                   \
+        {                                                                                   \
+            fault = (struct rv_fault){RV_CAUSE_STORE_PAGE,                                  \
+                                      rv_direct_refused(va, sizeof(MEM_##name), RV_WRITE)}; \
+            goto fault;                                                                     \
+        }                                                                                   \
+        SYNC();                                                                             \
+        it->tlb_misses++;                                                                   \
+        if (!rv_mem_store(v, va, sizeof(MEM_##name), (data), &fault))                       \
+            goto fault;                                                                     \
     }
 
 #define OP_load(ID, name, sem, len)      \
@@ -470,19 +473,18 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     X(ip->a) = failed;                                                                          \
     GOTO_NEXT(len);
 
-#define OP_amo(ID, name, sem, len)                                                          \
-    uint64_t va = X(ip->b);                                                                 \
-    const struct rv_tlb_entry *e;                                                           \
-    void *mem;                                                                              \
-    if (tlb && (e = &tlb[rv_tlb_index(va)], HIT(e->wtag | e->rtag, va, amo_type_##name))) { \
-        mem = HOST(e, va, void);                                                            \
-    } else {                                                                                \
-        SYNC();                                                                             \
-        mem = rv_mem_atomic(v, va, sizeof(amo_type_##name), RV_WRITE, &fault);              \
-        if (!mem)                                                                           \
-            goto fault;                                                                     \
-    }                                                                                       \
-    X(ip->a) = amo_##name(mem, X(ip->imm));                                                 \
+#define OP_amo(ID, name, sem, len)                                                                \
+    uint64_t va = X(ip->b);                                                                       \
+    const struct rv_tlb_entry *e;                                                                 \
+    if (tlb && (e = &tlb[rv_tlb_index(va)], HIT(e->wtag | e->rtag, va, amo_type_##name))) {       \
+        X(ip->a) = amo_##name(HOST(e, va, void), X(ip->imm));                                     \
+    } else {                                                                                      \
+        uint64_t result;                                                                          \
+        SYNC();                                                                                   \
+        if (!rv_mem_amo(v, va, sizeof(amo_type_##name), amo_##name, X(ip->imm), &result, &fault)) \
+            goto fault;                                                                           \
+        X(ip->a) = result;                                                                        \
+    }                                                                                             \
     GOTO_NEXT(len);
 
 #define OP_amocas(ID, name, sem, len)            \
