@@ -27,12 +27,15 @@
  *     empties the jump caches.
  *  8. After fence.i the jump caches may stay if no page of any region in them has changed; links
  *     lead to such pages only.
+ *  9. In a process a page has one address and one translation for all threads, and pages and
+ *     regions go only while no thread runs (engine_ops.code_changed). So links lead to any region,
+ *     and are taken back when it goes; rules 1, 5 and 8 have nothing to ask. Who is not in a region
+ *     holds the lock of struct dbt_code.
  */
 #include "engine/dbt/dbt.h"
 
 #include "engine/dbt/dbt_impl.h"
 #include "engine/rv_mem.h"
-#include "host/x86_64/features.h"
 #include "isa/riscv64/fp.h"
 
 #include <errno.h>
@@ -101,7 +104,7 @@ static void dbt_note_page(struct dbt *d, struct code_page *page)
 static void dbt_put_jump(struct dbt *d, const struct region *r)
 {
     jump_cache_put(&d->jumps, d->jump, r->pc, region_code(&d->code->regions, r));
-    for (unsigned i = 0; i < r->pages; i++)
+    for (unsigned i = 0; i < r->pages && !d->code->shared; i++) /* else rule 9 */
         dbt_note_page(d, r->page[i].page);
 }
 
@@ -406,96 +409,6 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1),
                                  dbt_process_hooks = DBT_HOOKS(WARM_STEP);
 
-static void dbt_target(struct back_target *t)
-{
-    for (unsigned i = 0; i < 32; i++) {
-        t->slot_offset[i] = (int32_t)offsetof(struct rv_hart, x[i]);
-        t->slot_offset[FRONT_SLOT_F + i] = (int32_t)offsetof(struct rv_hart, f[i]);
-    }
-    t->slot_offset[FRONT_SLOT_MSTATUS] = (int32_t)offsetof(struct rv_hart, mstatus);
-    t->slot_offset[FRONT_SLOT_SSCRATCH] = (int32_t)offsetof(struct rv_hart, sscratch);
-    t->slot_offset[FRONT_SLOT_SEPC] = (int32_t)offsetof(struct rv_hart, sepc);
-    t->slot_offset[FRONT_SLOT_SCAUSE] = (int32_t)offsetof(struct rv_hart, scause);
-    t->slot_offset[FRONT_SLOT_STVAL] = (int32_t)offsetof(struct rv_hart, stval);
-    t->pc_offset = (int32_t)offsetof(struct rv_hart, pc);
-    t->icount_offset = (int32_t)offsetof(struct rv_hart, icount);
-    t->stop_at_pointer_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_STOP_AT]);
-    t->fflags_offset = (int32_t)offsetof(struct rv_hart, fflags);
-    t->frm_offset = (int32_t)offsetof(struct rv_hart, frm);
-    t->expect_offset = (int32_t)offsetof(struct rv_hart, reserve_value);
-    t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
-    t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
-    t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
-    memset(t->slot_type, IR_I64, FRONT_SLOTS);
-    memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
-    t->mem_base_offset = (int32_t)offsetof(struct rv_hart, mem_base);
-    t->tlb_entries = RV_TLB_SIZE;
-    host_features_probe(&t->features);
-}
-
-static void dbt_code_free(struct dbt_code *c)
-{
-    compile_queue_free(c->queue);
-    persist_free(c->persist);
-    free(c->warm);
-    compiler_free(c->compiler);
-    compile_job_fini(&c->job);
-    regions_fini(&c->regions);
-    pthread_mutex_destroy(&c->lock);
-    free(c);
-}
-
-/* Rule 6. */
-static bool dbt_make_compiler(struct dbt_code *c, const struct vcpu *v)
-{
-    if (!c->eager && v->clock && !v->clock->is_virtual)
-        return (c->queue = compile_queue_new(&c->target)) != NULL;
-    c->compiler = compiler_new(&c->target);
-    return c->compiler && compile_job_init(&c->job);
-}
-
-static bool dbt_make_process(struct dbt_code *c, const struct vcpu *v)
-{
-    if (!c->eager && !(c->warm = calloc(1, sizeof *c->warm)))
-        return false;
-    return !v->store || (c->persist = persist_new(v->store, &c->target.features, c->warm)) != NULL;
-}
-
-static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct error *err)
-{
-    const struct rv_hart *h = v->arch;
-    struct dbt_code *c = calloc(1, sizeof *c);
-    if (!c) {
-        error_set(err, ENOMEM, "out of memory for the translator");
-        return NULL;
-    }
-    c->eager = eager;
-    c->shared = h->process;
-    pthread_mutex_init(&c->lock, NULL);
-    dbt_target(&c->target);
-    c->target.jump_entries = h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE;
-    c->target.window_bits = h->process ? BACK_DIRECT : 0;
-    dbt_helpers(c->helpers, &c->target);
-    if (regions_init(&c->regions, &c->target, v->code_cache, h->process, err)) {
-        dbt_code_free(c);
-        return NULL;
-    }
-    if (!dbt_make_compiler(c, v) || (h->process && !dbt_make_process(c, v))) {
-        error_set(err, ENOMEM, "out of memory for the translator's compiler");
-        dbt_code_free(c);
-        return NULL;
-    }
-    return c;
-}
-
-static struct dbt_code *dbt_code_get(struct vcpu *v, bool eager, struct error *err)
-{
-    struct dbt_code *c = v->shares ? dbt_of(v->shares)->code : dbt_code_new(v, eager, err);
-    if (c)
-        __atomic_fetch_add(&c->users, 1, __ATOMIC_RELAXED);
-    return c;
-}
-
 static void dbt_free(struct dbt *d)
 {
     if (!d)
@@ -504,8 +417,7 @@ static void dbt_free(struct dbt *d)
         fault_fini();
     windows_free(d->windows);
     jump_caches_fini(&d->jumps);
-    if (d->code && __atomic_sub_fetch(&d->code->users, 1, __ATOMIC_ACQ_REL) == 0)
-        dbt_code_free(d->code);
+    dbt_code_put(d->code);
     free(d);
 }
 
@@ -662,9 +574,10 @@ static void dbt_fork_end(struct vcpu *v, bool child)
     interp_fork_end(v, child);
     if (child) {
         d->code->users = 1;
+        d->code->forked = true;
         compile_queue_forked(d->code->queue);
-        if (d->code->warm)
-            *d->code->warm = (struct warm){0}; /* the parent's to care for */
+        if (d->code->persist)
+            persist_forked(d->code->persist);
     }
     dbt_unlock(d);
 }

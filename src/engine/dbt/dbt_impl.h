@@ -1,6 +1,6 @@
 /*
- * The translator's engine from the inside: shared by dbt.c, whose head has the rules, jobs.c and
- * execute.c, and by nothing else. A struct dbt belongs to its vCPU's thread.
+ * The translator's engine from the inside: shared by dbt.c, whose head has the rules, code.c,
+ * jobs.c, save.c and execute.c, and by nothing else. A struct dbt belongs to its vCPU's thread.
  */
 #pragma once
 
@@ -32,6 +32,7 @@ struct dbt_code {
     FILE *dump;
     bool eager;     /* everything is compiled at once, whether it has run or not */
     bool shared;    /* by threads: with a lock, held by whoever is not in a region */
+    bool forked;    /* what is warm is the parent's to care for at the end */
     unsigned users; /* with the lock */
     pthread_mutex_t lock;
     struct engine_stats stats; /* of compiling */
@@ -98,6 +99,10 @@ static inline struct code_page *dbt_page(const struct rv_hart *h, uint64_t va)
 void dbt_start_over(struct vcpu *v);
 /* dbt.c: rule 8, after fence.i: keeps the jump caches if nothing in them has changed. */
 void dbt_keep_jumps(struct vcpu *v);
+
+/* code.c: those of v->shares, or new ones. NULL: out of memory. The last user's put ends them. */
+struct dbt_code *dbt_code_get(struct vcpu *v, bool eager, struct error *err);
+void dbt_code_put(struct dbt_code *c); /* or NULL */
 
 /* jobs.c: the region for pc in the hart's view, compiled now or, then it is NULL, soon. */
 struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc);

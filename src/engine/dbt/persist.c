@@ -371,11 +371,21 @@ static void persist_note_run(struct persist *p)
     }
 }
 
+/* The records' memory stays the parent's pages: to free it would copy them. */
+void persist_forked(struct persist *p)
+{
+    for (uint32_t i = 0; i < p->count; i++) {
+        p->units[i].draft = (struct unit_draft){0};
+        p->units[i].expected = 0;
+    }
+}
+
 void persist_save(struct persist *p)
 {
     persist_note_run(p);
     for (uint32_t i = 0; i < p->count; i++) {
         struct persist_unit *u = &p->units[i];
+        u->expected = 0;
         if (!store_worth(&u->unit, u->draft.bytes))
             continue; /* it may have become more until the next time */
         store_add(p->store, &u->key, &u->draft);

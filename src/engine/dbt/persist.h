@@ -49,5 +49,7 @@ bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc);
  */
 void persist_expect(struct persist *p, const struct code_page *page);
 bool persist_worth(const struct persist *p, const struct code_page *page);
+/* In fork's child: what is pending is written by the parent, not by each of its children, too. */
+void persist_forked(struct persist *p);
 /* Writes what is worth it. */
 void persist_save(struct persist *p);

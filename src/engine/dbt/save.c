@@ -104,7 +104,7 @@ static void save_locked(struct vcpu *v)
 {
     struct dbt_code *c = dbt_of(v)->code;
     dbt_collect(v);
-    if (c->warm) {
+    if (c->warm && !c->forked) {
         unsigned hot, count = warm_sort(c->warm, WARM_HOT, &hot);
         unsigned done = save_compile(v, c->warm->place, hot);
         dbt_collect(v);
