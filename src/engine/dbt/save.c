@@ -12,7 +12,6 @@
 
 #define WARM_HOT 64u        /* jumps to a place that is worth it */
 #define PART 5u             /* of the time that the program took */
-#define AT_LEAST 2000000u   /* ns; also to wait for the other thread */
 #define AT_MOST 2000000000u /* ns */
 
 static uint64_t save_now(clockid_t clock)
@@ -25,8 +24,7 @@ static uint64_t save_now(clockid_t clock)
 static uint64_t save_deadline(void)
 {
     uint64_t part = save_now(CLOCK_PROCESS_CPUTIME_ID) / PART;
-    uint64_t time = part < AT_LEAST ? AT_LEAST : part > AT_MOST ? AT_MOST : part;
-    return save_now(CLOCK_MONOTONIC) + time;
+    return save_now(CLOCK_MONOTONIC) + (part < AT_MOST ? part : AT_MOST);
 }
 
 /* The page of a place that can be kept; NULL: it is none. */
@@ -85,7 +83,7 @@ static unsigned save_compile(struct vcpu *v, const struct warm_place *w, unsigne
     }
     while (done < count && save_now(CLOCK_MONOTONIC) < deadline)
         save_compile_one(v, c, &job, &w[done++]);
-    save_wait(code->queue, deadline + AT_LEAST);
+    save_wait(code->queue, deadline);
     compile_job_fini(&job);
     compiler_free(c);
     return done;
