@@ -9,10 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* As of env(1) and shells. */
-#define EXIT_NOT_FOUND 127
-#define EXIT_NOT_EXECUTABLE 126
-
 #define MAX_SELF 16
 
 struct exec_settings {

@@ -19,10 +19,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* As shells call it, and as the kernel does with programs that fail after the point of no return.
- */
-#define EXIT_NOT_EXECUTABLE 126
-
 /* False: there is none. 0 is a value that it may have. */
 static bool handler_fd(int *fd)
 {

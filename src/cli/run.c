@@ -173,23 +173,6 @@ static int dump_dtb(struct vm *vm, const char *path, struct error *err)
     return ok ? 0 : error_set(err, EIO, "%s: cannot be written", path);
 }
 
-/* What the translator did. */
-static void print_translator(const struct vm_stats *s)
-{
-    typedef unsigned long long ull;
-    fprintf(stderr,
-            "regions       %llu of %llu instructions, %llu KiB of code, %llu given up\n"
-            "started over  %llu times\n"
-            "compiling     %.6f s, %.0f ns for an instruction\n"
-            "entered       %llu times; links made %llu\n"
-            "left          %llu unlinked, %llu indirect, %llu instruction, %llu stop, %llu trap\n",
-            (ull)s->regions, (ull)s->region_insns, (ull)s->code_bytes / 1024, (ull)s->given_up,
-            (ull)s->starts_over, (double)s->compile_ns / 1e9,
-            s->region_insns ? (double)s->compile_ns / (double)s->region_insns : 0.0,
-            (ull)s->region_entries, (ull)s->links, (ull)s->left_direct, (ull)s->left_indirect,
-            (ull)s->left_instruction, (ull)s->left_stop, (ull)s->left_trap);
-}
-
 static void print_stats(struct vm *vm)
 {
     struct vm_stats s;
@@ -204,13 +187,14 @@ static void print_stats(struct vm *vm)
             "host time     %.6f s\n"
             "resident      %llu KiB\n"
             "state hash    %016llx\n",
-            (unsigned long long)s.instructions,
-            seconds > 0 ? (double)s.instructions / seconds / 1e6 : 0, (unsigned long long)s.traps,
-            (unsigned long long)s.tlb_misses, (unsigned long long)s.decoded,
-            (unsigned long long)s.code_pages, (double)s.guest_ns / 1e9, seconds,
-            (unsigned long long)s.resident_kib, (unsigned long long)vm_hash(vm));
-    if (s.regions)
-        print_translator(&s);
+            (unsigned long long)s.engine.instructions,
+            seconds > 0 ? (double)s.engine.instructions / seconds / 1e6 : 0,
+            (unsigned long long)s.engine.traps, (unsigned long long)s.engine.tlb_misses,
+            (unsigned long long)s.engine.decoded, (unsigned long long)s.engine.code_pages,
+            (double)s.guest_ns / 1e9, seconds, (unsigned long long)s.resident_kib,
+            (unsigned long long)vm_hash(vm));
+    if (s.engine.regions)
+        engine_stats_print_translator(&s.engine, stderr);
 }
 
 /* The code of a guest that failed: its own, but never a success. */

@@ -6,6 +6,9 @@
 
 /* Exit codes: 0, a guest's own code, or this for wrong usage and unusable input. */
 #define EXIT_USAGE 2
+/* Of a program that could not be started, as env(1) and shells have it. */
+#define EXIT_NOT_EXECUTABLE 126
+#define EXIT_NOT_FOUND 127
 
 struct verb {
     const char *name;

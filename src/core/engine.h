@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+/* Counters, all of 64 bits. */
 struct engine_stats {
     uint64_t instructions; /* retired */
     uint64_t decoded;      /* instructions decoded */
@@ -24,6 +25,10 @@ struct engine_stats {
     uint64_t region_entries; /* from outside, and why regions came back: */
     uint64_t left_direct, left_indirect, left_instruction, left_stop, left_trap;
 };
+
+void engine_stats_add(struct engine_stats *sum, const struct engine_stats *s);
+/* What a translator did, for a person. */
+void engine_stats_print_translator(const struct engine_stats *s, FILE *out);
 
 struct engine_ops {
     const char *name;

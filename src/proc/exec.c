@@ -19,11 +19,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SCRIPTS 4 /* that may be each other's interpreters, as in the kernel */
-#define ARGUMENTS                                                                   \
-    (UINT64_C(2) << 20) /* strings of an argument list; the kernel's bound is lower \
-                         */
-#define HIGH_FD 1000    /* where guise's own descriptors are, if the limit allows */
+#define SCRIPTS 4                     /* that may be each other's interpreters, as in the kernel */
+#define ARGUMENTS (UINT64_C(2) << 20) /* in a list; the kernel takes fewer */
+#define HIGH_FD 1000                  /* where guise's own descriptors are, if the limit allows */
 #define PROC_FD "/proc/self/fd/"
 
 /* ---- exec ---- */
@@ -98,8 +96,10 @@ static int exec_allowed(const struct exec_file *file)
     return 0;
 }
 
-/* Guise's own arguments, copied to `to`; a sysroot that is not there any more, after chroot, means
- * nothing. Their number. */
+/*
+ * Guise's own arguments, copied to `to`; a sysroot that is not there any more, after chroot, means
+ * nothing. Their number.
+ */
 static uint64_t exec_own_arguments(const char *const *self, char **to)
 {
     uint64_t n = 0;
@@ -112,8 +112,10 @@ static uint64_t exec_own_arguments(const char *const *self, char **to)
     return n;
 }
 
-/* The arguments of guise: its own, then the program's from the second on. fd: of the program as
- * text; NULL: it is known by its path. */
+/*
+ * The arguments of guise: its own, then the program's from the second on. fd: of the program as
+ * text; NULL: it is known by its path.
+ */
 static char **exec_arguments(struct thread *t, const char *path, const char *fd, uint64_t argv,
                              uint64_t count)
 {

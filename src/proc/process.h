@@ -2,7 +2,7 @@
  * A process and its threads from the inside: what the files of this layer share.
  *
  * A guest thread is a host thread with a vCPU. Its loop (thread.c): run the engine; a system call
- * goes to syscall.c, an exception becomes a signal (signal.c); before the engine runs again,
+ * goes to syscall.c, an exception becomes a signal (signals.c); before the engine runs again,
  * requests and signals are seen to.
  *
  * vfork's child (CLONE_VM without CLONE_THREAD) shares struct process and all memory with its
@@ -44,7 +44,6 @@ struct process {
     pthread_mutex_t lock; /* threads */
     struct thread *threads;
     _Atomic unsigned alive;    /* threads that have not ended, but for children of vfork */
-    int first_status;          /* of the first thread, which has ended */
     pthread_mutex_t stop_lock; /* held while all threads but one are kept out of the guest */
     _Atomic bool stopping;     /* so they are to be */
     char **argv;               /* of the program, a script's interpreter included */

@@ -6,9 +6,6 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
-#ifndef SS_AUTODISARM
-#define SS_AUTODISARM (1u << 31)
-#endif
 #define STACK_MIN 2048u /* MINSIGSTKSZ of riscv64 */
 
 /* ---- actions ---- */

@@ -1,20 +1,14 @@
 #include "proc/signal_frame.h"
 
 #include "base/bits.h"
+#include "proc/signal_impl.h"
 #include "proc/syscall.h"
 
 #include <stddef.h>
 
-struct frame_stack {
-    uint64_t sp;
-    int32_t flags;
-    uint32_t pad;
-    uint64_t size;
-};
-
 struct frame_context {
     uint64_t flags, link;
-    struct frame_stack stack;
+    struct guest_stack stack;
     uint64_t mask;
     uint8_t unused[1024 / 8 - 8];
     uint64_t pad;     /* what follows is aligned to 16 bytes */

@@ -3,6 +3,11 @@
 
 #include "proc/process.h"
 
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1u << 31)
+#endif
+
+/* stack_t. */
 struct guest_stack {
     uint64_t sp;
     int32_t flags;

@@ -23,10 +23,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#ifndef SS_AUTODISARM
-#define SS_AUTODISARM (1u << 31)
-#endif
-
 /* ---- masks ---- */
 
 static void signal_set_mask(struct thread *t, uint64_t mask)

@@ -381,24 +381,7 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
     for (unsigned i = 0; i < vm->machine->vcpu_count; i++) {
         struct engine_stats s;
         vm->engine->stats(&vm->machine->vcpus[i], &s);
-        out->instructions += s.instructions;
-        out->decoded += s.decoded;
-        out->code_pages += s.code_pages;
-        out->tlb_misses += s.tlb_misses;
-        out->traps += s.traps;
-        out->regions += s.regions;
-        out->region_insns += s.region_insns;
-        out->given_up += s.given_up;
-        out->code_bytes += s.code_bytes;
-        out->compile_ns += s.compile_ns;
-        out->links += s.links;
-        out->starts_over += s.starts_over;
-        out->region_entries += s.region_entries;
-        out->left_direct += s.left_direct;
-        out->left_indirect += s.left_indirect;
-        out->left_instruction += s.left_instruction;
-        out->left_stop += s.left_stop;
-        out->left_trap += s.left_trap;
+        engine_stats_add(&out->engine, &s);
     }
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "core/engine.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -45,7 +46,6 @@ struct vm_config {
 void vm_config_init(struct vm_config *config);
 
 /* An engine of this host by its name, or "auto". NULL with *err. */
-struct engine_ops;
 const struct engine_ops *vm_find_engine(const char *name, struct error *err);
 
 /* Makes everything that can fail: files are open and memory is there. NULL with *err. */
@@ -97,11 +97,7 @@ int vm_save(struct vm *vm, const char *path, struct error *err);
 uint64_t vm_hash(struct vm *vm);
 
 struct vm_stats {
-    uint64_t instructions, decoded, code_pages, tlb_misses, traps;
-    /* of engines that compile: see struct engine_stats */
-    uint64_t regions, region_insns, given_up, code_bytes, compile_ns, links, region_entries;
-    uint64_t starts_over;
-    uint64_t left_direct, left_indirect, left_instruction, left_stop, left_trap;
+    struct engine_stats engine; /* the sum of all vCPUs' */
     uint64_t guest_ns, host_ns; /* time that vm_run took, on the guest's and the host's clock */
     uint64_t resident_kib;      /* of this process */
 };

@@ -493,19 +493,8 @@ static void dbt_stats(const struct vcpu *v, struct engine_stats *out)
     struct engine_stats interp;
     engine_interp.stats(v, &interp);
     *out = d->code->stats;
-    out->links = d->stats.links;
-    out->starts_over = d->stats.starts_over;
-    out->region_entries = d->stats.region_entries;
-    out->left_direct = d->stats.left_direct;
-    out->left_indirect = d->stats.left_indirect;
-    out->left_instruction = d->stats.left_instruction;
-    out->left_stop = d->stats.left_stop;
-    out->left_trap = d->stats.left_trap;
-    out->instructions = interp.instructions;
-    out->decoded = interp.decoded;
-    out->code_pages = interp.code_pages;
-    out->tlb_misses = interp.tlb_misses;
-    out->traps = interp.traps;
+    engine_stats_add(out, &d->stats);
+    engine_stats_add(out, &interp);
     out->code_bytes = d->code->regions.mem.used;
 }
 

@@ -96,7 +96,6 @@ enum rv_view { RV_VIEW_U, RV_VIEW_S, RV_VIEW_S_SUM, RV_VIEW_M, RV_VIEWS };
 
 struct rv_hart;
 
-/* What a hart needs from the machine around it. `ctx` is passed back. */
 /*
  * A file in a process's memory at [start, end), known by its contents: mapped such that its first
  * byte would be at base. Whoever uses it compares the bytes themselves.
@@ -106,6 +105,7 @@ struct rv_image {
     uint64_t hash[2], size; /* of the file's first page; bytes of the file */
 };
 
+/* What a hart needs from the machine or process around it. `ctx` is passed back. */
 struct rv_hart_env {
     uint64_t (*time)(void *ctx);                 /* the time CSR */
     void (*stimecmp_changed)(struct rv_hart *h); /* stimecmp or its enable changed */
