@@ -63,9 +63,11 @@ static void fault_handle(int signal, siginfo_t *info, void *context)
     /* si_code <= 0: sent by somebody; where the thread is has nothing to do with it. */
     if (info->si_code > 0) {
         fault_describe(&fault, signal, info, context);
-        uintptr_t pc = guarded_landing(fault.pc);
+        /* Scopes first: they are asked often, by windows, and looking for a landing takes longer.
+         */
+        uintptr_t pc = fault_ask(&fault);
         if (!pc)
-            pc = fault_ask(&fault);
+            pc = guarded_landing(fault.pc);
         if (pc) {
             fault_set_pc(&fault, pc);
             errno = saved;
