@@ -48,7 +48,7 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
-#define HOT 128 /* jumps to a target */
+#define HOT 128u /* jumps to a target */
 
 /* ---- windows ---- */
 

@@ -123,6 +123,12 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
     return true;
 }
 
+unsigned interp_jumps(const struct vcpu *v, const struct code_page *page, unsigned slot)
+{
+    struct interp *it = v->engine_data;
+    return it->threshold - *hot_counter(it, &page->slots[slot]);
+}
+
 void interp_install(struct code_page *page, unsigned slot)
 {
     page->slots[slot].handler = HANDLER_NATIVE;
