@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 import harness
-from harness import Failure, Skip, check, main, scratch, text, tool
+from harness import Failure, Skip, check, main, require_exec, scratch, text, tool
 
 DIR = "/proc/sys/fs/binfmt_misc"
 NAME = "guise-riscv64"
@@ -196,4 +196,5 @@ def test_execute_only():
 
 
 if __name__ == "__main__":
+    require_exec(sys.argv[1])
     main(globals())
