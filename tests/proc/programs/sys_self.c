@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 
 extern char **environ;
 
@@ -104,6 +105,39 @@ static void names(char **argv)
     slurp("/proc/self/status");
     CHECK(strstr(buffer, "Name:\trenamed\n"));
     DONE("names");
+}
+
+/* What another process reads about this one, also where arguments have been written over. */
+static void told(char **argv)
+{
+    char path[64], before = argv[0][0];
+    Elf64_auxv_t mine[2];
+    int parent = getpid(), status;
+    size_t size = slurp("/proc/self/auxv"), at = 0;
+    CHECK(size > sizeof(mine));
+    memcpy(mine, buffer, sizeof(mine));
+    fflush(stdout);
+    argv[0][0] = '*';
+    if (!fork()) {
+        snprintf(path, sizeof(path), "/proc/%d/cmdline", parent);
+        size = slurp(path);
+        for (char **arg = argv; *arg; at += strlen(*arg++) + 1)
+            CHECK(at < size && !strcmp(buffer + at, *arg));
+        CHECK_IS(at, size);
+        snprintf(path, sizeof(path), "/proc/%d/environ", parent);
+        size = slurp(path);
+        CHECK(memmem(buffer, size, "TESTED=yes", 11));
+        snprintf(path, sizeof(path), "/proc/%d/auxv", parent);
+        CHECK(slurp(path) > sizeof(mine));
+        CHECK(!memcmp(mine, buffer, sizeof(mine)));
+        _exit(0);
+    }
+    CHECK(wait(&status) > 0);
+    CHECK_IS(status, 0);
+    slurp("/proc/self/cmdline");
+    CHECK_IS(buffer[0], '*');
+    argv[0][0] = before;
+    DONE("told");
 }
 
 static void maps(void)
@@ -270,6 +304,7 @@ int main(int argc, char **argv)
     close(fd);
     descriptors();
     names(argv);
+    told(argv);
     maps();
     auxiliary();
     system_wide();
