@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
@@ -295,14 +296,43 @@ static void descriptors(void)
     DONE("descriptors");
 }
 
+/* Nothing more is open in a program with room for few descriptors. */
+static void few_descriptors(const char *program)
+{
+    struct rlimit limit;
+    int status;
+    fflush(stdout);
+    CHECK_IS(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 20;
+    if (!fork()) {
+        CHECK_IS(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        execl(program, program, "scan", NULL);
+        _exit(99);
+    }
+    CHECK(wait(&status) > 0);
+    CHECK_IS(status, 0);
+    DONE("few descriptors");
+}
+
+static int scan(void)
+{
+    struct stat s;
+    for (int fd = 0; fd < 30; fd++)
+        printf("%d: %d %d %d %d\n", fd, fstat(fd, &s), fcntl(fd, F_GETFD) < 0, fchdir(fd),
+               fstatat(fd, "", &s, AT_EMPTY_PATH));
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    (void)argc;
+    if (argc > 1)
+        return scan();
     char comm[32] = {0};
     int fd = open("/proc/self/comm", O_RDONLY);
     CHECK(read(fd, comm, sizeof(comm) - 1) > 0);
     close(fd);
     descriptors();
+    few_descriptors(argv[0]);
     names(argv);
     told(argv);
     maps();
