@@ -121,7 +121,7 @@ def test_usage():
             place.expect(what, "guise binfmt " + words, 2)
         place.expect("guise: unexpected argument 'status'\n", "guise binfmt install status", 2)
         place.expect("guise: unknown option '--force'\n", "guise binfmt install --force", 2)
-        without = "umount %s; setpriv --inh-caps=-all --bounding-set=-all -- %s binfmt " \
+        without = "mount -t tmpfs tmpfs %s; setpriv --inh-caps=-all --bounding-set=-all -- %s binfmt " \
             % (DIR, shlex.quote(harness.guise))
         place.expect("guise: binfmt_misc is not mounted at %s, and mounting it needs root\n" % DIR,
                      without + "install", 2)
