@@ -78,6 +78,7 @@ static struct thread *clone_thread(struct thread *t, const struct thread_clone *
         return NULL;
     clone_registers(child, t, c);
     signals_inherit(child, t);
+    trace_inherit(child, t, trace_follows(t, c->flags, c->exit_signal));
     /* Another thread may give filters to all. */
     pthread_mutex_lock(&t->process->lock);
     seccomp_inherit(child, t);
@@ -207,9 +208,11 @@ static int64_t clone_vfork(struct thread *t, const struct thread_clone *c)
         munmap(stack, THREAD_STACK);
         return -ENOMEM;
     }
+    trace_publish(t);
     int64_t rc = clone(start_vfork, stack + THREAD_STACK, flags, &s, host_pointer(c->pidfd));
     rc = rc < 0 ? -errno : rc;
     clone_vfork_end(t, s.child, scope);
+    trace_adopt(t);
     if (rc > 0)
         clone_tell_parent(c, rc);
     munmap(stack, THREAD_STACK);
@@ -268,6 +271,7 @@ static void clone_process_begin(struct thread *t, const struct thread_clone *c)
     h->x[REG_TP] = c->flags & CLONE_SETTLS ? c->tls : h->x[REG_TP];
     clone_begin(t, c);
     t->signals.held = 0;
+    trace_inherit(t, t, trace_follows(t, c->flags, c->exit_signal));
     if (c->flags & CLONE_CLEAR_SIGHAND)
         signals_clear(t);
 }
@@ -309,7 +313,10 @@ int64_t thread_clone(struct thread *t, const struct thread_clone *c)
     /* What is pending here is not the child's. */
     if (!signals_block_all(t))
         return -THREAD_RESTART;
+    t->trace.record.cloning = 1;
     int64_t rc = clone_any(t, c);
+    t->trace.record.cloning = 0;
+    trace_cloned(t, c->flags, c->exit_signal, rc);
     signals_unblock(t);
     return rc;
 }

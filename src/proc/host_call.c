@@ -40,6 +40,7 @@ __asm__(
     "jne host_call_given_up\n"
     "host_call_at_syscall:\n"
     "syscall\n"
+    "host_call_done:\n"
     "ret\n"
     "host_call_given_up:\n"
     "movq $-512, %rax\n"
@@ -57,6 +58,7 @@ _Static_assert(THREAD_RESTART == 512 && EINTR == 4, "as above");
 /* Only their addresses count. */
 extern const char host_call_window[] __attribute__((visibility("hidden")));
 extern const char host_call_at_syscall[] __attribute__((visibility("hidden")));
+extern const char host_call_done[] __attribute__((visibility("hidden")));
 extern const char host_call_given_up[] __attribute__((visibility("hidden")));
 extern const char host_call_no_restart[] __attribute__((visibility("hidden")));
 
@@ -70,6 +72,12 @@ void host_call_give_up(const struct thread *t, ucontext_t *uc, bool restarts)
     bool tried = (uintptr_t)regs[REG_R11] != (uintptr_t)&t->signals.pending;
     const char *to = tried && !restarts ? host_call_no_restart : host_call_given_up;
     regs[REG_RIP] = (greg_t)(uintptr_t)to;
+}
+
+bool host_call_interrupted(const ucontext_t *uc)
+{
+    const greg_t *regs = uc->uc_mcontext.gregs;
+    return (uintptr_t)regs[REG_RIP] == (uintptr_t)host_call_done && regs[REG_RAX] == -EINTR;
 }
 
 int64_t thread_host_call(struct thread *t, long number, uint64_t a, uint64_t b, uint64_t c,

@@ -11,3 +11,6 @@
  * -EINTR, because the program's handler wants that and the host's did not say so.
  */
 void host_call_give_up(const struct thread *t, ucontext_t *uc, bool restarts);
+
+/* Has the kernel just ended a call with -EINTR, because of the signal whose context this is? */
+bool host_call_interrupted(const ucontext_t *uc);

@@ -1,0 +1,13 @@
+/* Between the files of tracer.h. */
+#pragma once
+
+#include "proc/tracer.h"
+
+/* Makes it if need be; NULL: out of memory. */
+struct tracee *tracee_get(struct tracer *r, pid_t tid);
+/* Is its program run by this guise? */
+bool tracee_is_guise(pid_t tid);
+/* Tells it what it is to do and to tell. */
+void tracee_instruct(const struct tracee *e);
+/* It has stopped itself: where its record is. */
+bool tracee_note_record(struct tracee *e);
