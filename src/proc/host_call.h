@@ -12,5 +12,10 @@
  */
 void host_call_give_up(const struct thread *t, ucontext_t *uc, bool restarts);
 
-/* Has the kernel just ended a call with -EINTR, because of the signal whose context this is? */
-bool host_call_interrupted(const ucontext_t *uc);
+/* What the signal of this context has done to a host call of t. */
+enum host_call_end {
+    HOST_CALL_UNTOUCHED,
+    HOST_CALL_REPEATS, /* the kernel has gone back to it */
+    HOST_CALL_EINTR,   /* it is over */
+};
+enum host_call_end host_call_end(const struct thread *t, const ucontext_t *uc);

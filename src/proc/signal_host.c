@@ -58,8 +58,11 @@ void host_send_again(int sig, siginfo_t *info)
 
 void host_die(int sig)
 {
-    if (thread_self())
-        trace_let(thread_self(), sig);
+    struct thread *t = thread_self();
+    if (t) {
+        trace_let(t, sig);
+        trace_publish(t);
+    }
     host_sigaction(sig, &(struct host_action){0});
     host_set_mask(~BIT(sig));
     for (;;)
@@ -110,8 +113,8 @@ static void host_note_sent(struct thread *t, int sig, const siginfo_t *info, uco
         return;
     if ((BIT(sig) & HOST_NEEDS) && (t->signals.pending || (t->signals.mask & BIT(sig))))
         host_hold(t, sig, info);
-    else
-        host_note(t, sig, info, uc, !handled || (a.flags & SA_RESTART));
+    else /* with a tracer it is decided later */
+        host_note(t, sig, info, uc, traced || !handled || (a.flags & SA_RESTART));
 }
 
 /* SIGBUS that is to do with tracing. */

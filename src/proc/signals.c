@@ -86,7 +86,7 @@ static void signal_enter(struct thread *t, int sig, const siginfo_t *info,
                          const struct signal_action *a)
 {
     struct rv_hart *h = t->hart;
-    trace_before_handler(t);
+    trace_before_handler(t, a->flags);
     uint64_t sp = signal_stack(t, a), before = signal_take_mask(t);
     uint64_t frame = sp == UINT64_MAX ? 0 : signal_frame_push(t, sp, info, before);
     if (a->flags & SA_RESETHAND)

@@ -218,6 +218,14 @@ static bool trace_answer(const struct tracee *e, uint64_t sig)
     return true;
 }
 
+/* Is it killed, wherever it was? */
+static bool trace_ends(const struct tracee *e)
+{
+    siginfo_t info;
+    return !tracer_host(PTRACE_GETSIGINFO, e->tid, 0, guest_address(&info)) &&
+           info.si_code == (SIGTRAP | PTRACE_EVENT_EXIT << 8);
+}
+
 /* -ESRCH: it is not in a stop of the program's. */
 static int64_t trace_prepare(struct thread *t, struct tracee *e, uint64_t mode, uint64_t sig)
 {
@@ -225,7 +233,7 @@ static int64_t trace_prepare(struct thread *t, struct tracee *e, uint64_t mode, 
     if (sig > SIGNAL_COUNT)
         return -EIO;
     if (!tracee_at_home(e))
-        return e->native ? 0 : -ESRCH;
+        return e->native || trace_ends(e) ? 0 : -ESRCH;
     if (tracee_raised(e, &kind) && (kind == TRACE_SIGNAL || kind == TRACE_SYSCALL) &&
         !trace_answer(e, sig))
         return -ESRCH;

@@ -84,8 +84,9 @@ int trace_called(struct thread *t, siginfo_t *info, ucontext_t *uc)
     if (sig < 1 || sig > TRACE_CALLED)
         return 0;
     t->trace.record.traced = 1;
-    if (host_call_interrupted(uc))
-        t->trace.interrupted = true;
+    enum host_call_end end = host_call_end(t, uc);
+    if (end != HOST_CALL_UNTOUCHED)
+        t->trace.interrupted = (int)end;
     if (!t->signals.pending || sig == SIGSEGV || sig == SIGBUS)
         return sig;
     if (sig != TRACE_CALLED)
@@ -156,6 +157,13 @@ static void trace_event(struct thread *t, unsigned event, uint64_t message)
     trace_stop(t, TRACE_EVENT, SIGTRAP | event << 8);
 }
 
+void trace_exit(struct thread *t, int status)
+{
+    const struct trace_record *r = &t->trace.record;
+    if (r->traced && (r->options & PTRACE_O_TRACEEXIT))
+        trace_event(t, PTRACE_EVENT_EXIT, (uint64_t)(status & 0xff) << 8);
+}
+
 /* ---- signals ---- */
 
 int trace_signal(struct thread *t, int sig, siginfo_t *info)
@@ -193,23 +201,33 @@ void trace_stepped(struct thread *t)
         trace_own_signal(t, SIGTRAP, TRAP_TRACE);
 }
 
-void trace_before_handler(struct thread *t)
+static bool trace_restarts(struct thread *t)
 {
-    if (!t->trace.restart)
-        return;
-    t->trace.restart = false;
-    t->hart->x[REG_A0] = (uint64_t)-EINTR;
+    int64_t shown = t->trace.restart == HOST_CALL_EINTR ? -ERESTARTNOHAND : -THREAD_RESTART;
+    return t->trace.restart && (int64_t)t->hart->x[REG_A0] == shown; /* as the tracer left it */
+}
+
+static void trace_restart(struct thread *t)
+{
+    t->hart->x[REG_A0] = t->trace.first_arg;
+    t->hart->pc -= 4;
+}
+
+void trace_before_handler(struct thread *t, uint64_t flags)
+{
+    bool repeats = t->trace.restart == HOST_CALL_REPEATS && (flags & SA_RESTART);
+    if (trace_restarts(t) && repeats)
+        trace_restart(t);
+    else if (trace_restarts(t))
+        t->hart->x[REG_A0] = (uint64_t)-EINTR;
+    t->trace.restart = 0;
 }
 
 void trace_after_signals(struct thread *t)
 {
-    if (!t->trace.restart)
-        return;
-    t->trace.restart = false;
-    if ((int64_t)t->hart->x[REG_A0] != -ERESTARTNOHAND)
-        return; /* the tracer has it otherwise */
-    t->hart->x[REG_A0] = t->trace.first_arg;
-    t->hart->pc -= 4;
+    if (trace_restarts(t))
+        trace_restart(t);
+    t->trace.restart = 0;
 }
 
 /* ---- system calls ---- */
@@ -248,9 +266,13 @@ bool trace_enter(struct thread *t, uint64_t *number, uint64_t a[6])
 /* As the kernel shows what only it and guise know. */
 static int64_t trace_shown(struct thread *t, int64_t result)
 {
-    t->trace.restart = result == -EINTR && t->trace.interrupted && t->signals.pending;
-    t->trace.interrupted = false;
-    return t->trace.restart ? -ERESTARTNOHAND : result;
+    struct thread_trace *trace = &t->trace;
+    int how = t->signals.pending ? trace->interrupted : 0;
+    bool repeats = how == HOST_CALL_REPEATS && result == -THREAD_RESTART;
+    bool ended = how == HOST_CALL_EINTR && result == -EINTR;
+    trace->interrupted = 0;
+    trace->restart = repeats || ended ? how : 0;
+    return ended ? -ERESTARTNOHAND : result;
 }
 
 void trace_leave(struct thread *t, int64_t result, uint64_t first_arg)
@@ -265,12 +287,10 @@ void trace_leave(struct thread *t, int64_t result, uint64_t first_arg)
         r->message = MESSAGE_EXIT;
         trace_syscall(t, PTRACE_SYSCALL_INFO_EXIT);
     }
-    if (result == -THREAD_RESTART && (int64_t)h->x[REG_A0] == -THREAD_RESTART) {
-        h->x[REG_A0] = first_arg;
-        h->pc -= 4;
-    } else if (r->mode == PTRACE_SINGLESTEP) {
+    if (result == -THREAD_RESTART && !t->trace.restart && (int64_t)h->x[REG_A0] == -THREAD_RESTART)
+        trace_restart(t); /* nothing of it has been done */
+    else if (r->mode == PTRACE_SINGLESTEP)
         trace_stepped(t);
-    }
 }
 
 /* ---- what was wanted ---- */

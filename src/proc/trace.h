@@ -78,10 +78,10 @@ struct trace_code {
 
 struct thread_trace {
     struct trace_record record;
-    unsigned wanted;  /* TRACE_WANT_... of trace.c */
-    int group;        /* for TRACE_WANT_GROUP: the signal */
-    bool interrupted; /* a call of the tracer has ended a host's call with EINTR */
-    bool restart;     /* that call is to be repeated, unless a handler is entered first */
+    unsigned wanted; /* TRACE_WANT_... of trace.c */
+    int group;       /* for TRACE_WANT_GROUP: the signal */
+    int interrupted; /* enum host_call_end: what a call of the tracer did to a host's call */
+    int restart;     /* of that call: the delivery of signals decides about it */
     uint64_t first_arg;
 };
 
@@ -127,10 +127,12 @@ void trace_adopt(struct thread *t);
 bool trace_enter(struct thread *t, uint64_t *number, uint64_t a[6]);
 /* After it: sets the registers. first_arg: a0 before the call. */
 void trace_leave(struct thread *t, int64_t result, uint64_t first_arg);
-/* A handler is about to be entered. */
-void trace_before_handler(struct thread *t);
-/* All handlers are. */
+/* A handler is about to be entered, with these SA_... */
+void trace_before_handler(struct thread *t, uint64_t flags);
+/* All are that have to be. */
 void trace_after_signals(struct thread *t);
+/* The thread is about to end; the host says so too late, when its registers are gone. */
+void trace_exit(struct thread *t, int status);
 /* One instruction has been executed. */
 void trace_stepped(struct thread *t);
 

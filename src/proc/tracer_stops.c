@@ -73,11 +73,16 @@ static bool stop_raised(struct tracee *e, enum trace_kind kind, int *status)
     case TRACE_SYSCALL:
         *status = STOPPED(SIGTRAP | (e->options & PTRACE_O_TRACESYSGOOD ? 0x80 : 0));
         return true;
+    case TRACE_SIGNAL:
+        TRACEE_STORE(e, signal, 0); /* what the tracer knows of is lost when it dies */
+        break;
     default:
-        TRACEE_LOAD(e, status, &told);
-        *status = STOPPED(told & 0xffff);
-        return true;
+        break;
     }
+    TRACEE_LOAD(e, status, &told);
+    e->exiting = kind == TRACE_EVENT && told >> 8 == PTRACE_EVENT_EXIT;
+    *status = STOPPED(told & 0xffff);
+    return true;
 }
 
 /* ---- exec ---- */
@@ -141,22 +146,27 @@ static bool stop_is_exec(pid_t tid, const siginfo_t *info)
 
 /* ---- new threads and processes ---- */
 
-/* A thread of guise's own is not the program's business. */
-static void child_dismiss(struct tracer *r, struct tracee *child)
+/* Takes its first stop, which comes soon. False: it has been killed, which is still to be told. */
+static bool child_await(const struct tracee *child)
 {
-    int status;
-    bool stopped = child->held;
-    while (!stopped) {
-        long rc = syscall(SYS_wait4, child->tid, &status, __WALL, NULL);
-        if (rc < 0 && errno != EINTR)
-            break;
-        stopped = rc > 0;
-    }
-    tracer_host(PTRACE_DETACH, child->tid, 0, 0);
-    tracer_drop(r, child->tid);
+    siginfo_t info = {.si_code = CLD_KILLED};
+    long rc = 0;
+    if (child->held)
+        return true;
+    do {
+        rc = syscall(SYS_waitid, P_PID, child->tid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL,
+                     NULL);
+    } while (rc < 0 && errno == EINTR);
+    if (rc || info.si_code != CLD_TRAPPED)
+        return false;
+    syscall(SYS_wait4, child->tid, NULL, __WALL, NULL);
+    return true;
 }
 
-/* The host has told that e has made another one. */
+/*
+ * The host has told that e has made another one, which goes home first of all. Its maker may wait
+ * for that. A thread of guise's own is not the program's business.
+ */
 static void child_made(struct tracer *r, const struct tracee *e)
 {
     uint64_t tid = 0, cloning = 0;
@@ -167,24 +177,22 @@ static void child_made(struct tracer *r, const struct tracee *e)
     child->options = e->options;
     child->seized = e->seized;
     child->native = e->native;
-    if (!e->native && !(TRACEE_LOAD(e, cloning, &cloning) && cloning)) {
-        child_dismiss(r, child);
-        return;
-    }
-    child->expected = true;
-    if (child->held)
-        tracee_go_on(child, 0);
+    bool stopped = child_await(child);
     child->held = false;
+    if (!e->native && !(TRACEE_LOAD(e, cloning, &cloning) && cloning)) {
+        tracer_host(PTRACE_DETACH, child->tid, 0, 0);
+        tracer_drop(r, child->tid);
+    } else if (stopped) {
+        tracee_go_on(child, 0);
+    }
 }
 
-/* The first stop of one that its maker has told of, or will. */
-static void child_first(struct tracee *child)
+/* The first stop of one that its maker has not told of yet. */
+static void child_first(struct tracer *r, pid_t tid)
 {
-    if (child->expected)
-        tracee_go_on(child, 0);
-    else
+    struct tracee *child = tracee_get(r, tid);
+    if (child)
         child->held = true;
-    child->expected = false;
 }
 
 static bool tracer_expects(const struct tracer *r)
@@ -218,20 +226,12 @@ static bool stop_signal(struct tracer *r, pid_t tid, siginfo_t *info, int *statu
     struct tracee *e = tracee_find(r, tid);
     int sig = info->si_signo;
     if (!e && sig == SIGSTOP && info->si_code == SI_USER && !info->si_pid && tracer_expects(r)) {
-        e = tracee_get(r, tid);
-        if (e)
-            child_first(e);
+        child_first(r, tid);
         return false;
     }
-    if (!e || !e->record) {
-        if (stop_is_exec(tid, info)) {
-            stop_exec(r, tid, (uint64_t)tid);
-            return false;
-        }
-        if (e && e->expected && sig == SIGSTOP) {
-            child_first(e);
-            return false;
-        }
+    if ((!e || !e->record) && stop_is_exec(tid, info)) {
+        stop_exec(r, tid, (uint64_t)tid);
+        return false;
     }
     e = tracee_get(r, tid);
     if (!e)
@@ -253,13 +253,9 @@ static bool stop_signal(struct tracer *r, pid_t tid, siginfo_t *info, int *statu
 static bool stop_group(struct tracer *r, pid_t tid, int sig, bool seized, int *status)
 {
     struct tracee *e = tracee_find(r, tid);
-    if (!e || e->expected) {
-        e = tracee_get(r, tid);
-        if (e)
-            child_first(e);
-        return false;
-    }
-    if (e->held)
+    if (!e)
+        child_first(r, tid);
+    if (!e || e->held)
         return false;
     if (e->native || e->starting || (!e->seized && seized && sig == SIGTRAP)) {
         tracee_go_on(e, 0);
@@ -297,8 +293,9 @@ static bool stop_event(struct tracer *r, pid_t tid, unsigned event, int *status)
     default:
         break;
     }
+    /* Of some it tells itself, when it is at home. */
     bool told = e && !e->native && !e->starting && event != PTRACE_EVENT_FORK &&
-                event != PTRACE_EVENT_CLONE; /* which it tells of itself */
+                event != PTRACE_EVENT_CLONE && !(event == PTRACE_EVENT_EXIT && e->exiting);
     if (!told)
         tracer_host(PTRACE_CONT, tid, 0, 0);
     return told;

@@ -152,9 +152,10 @@ int64_t trace_me(struct thread *t)
     return 0;
 }
 
-void trace_publish(struct thread *t)
+void trace_exit(struct thread *t, int status)
 {
     (void)t;
+    (void)status;
 }
 
 bool trace_enter(struct thread *t, uint64_t *number, uint64_t a[6])
