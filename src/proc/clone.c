@@ -163,6 +163,7 @@ static int start_vfork(void *arg)
 {
     const struct vfork_start *s = arg;
     thread_set_self(s->child);
+    signals_block_all(s->child);
     s->child->tid = (pid_t)syscall(SYS_gettid);
     clone_begin(s->child, s->clone);
     if (s->child->clear_actions)
@@ -209,9 +210,13 @@ static int64_t clone_vfork(struct thread *t, const struct thread_clone *c)
         return -ENOMEM;
     }
     trace_publish(t);
-    int64_t rc = clone(start_vfork, stack + THREAD_STACK, flags, &s, host_pointer(c->pidfd));
-    rc = rc < 0 ? -errno : rc;
+    int64_t rc = -THREAD_RESTART;
+    if (signals_shut(t)) {
+        rc = clone(start_vfork, stack + THREAD_STACK, flags, &s, host_pointer(c->pidfd));
+        rc = rc < 0 ? -errno : rc;
+    }
     clone_vfork_end(t, s.child, scope);
+    signals_block_all(t);
     trace_adopt(t);
     if (rc > 0)
         clone_tell_parent(c, rc);
@@ -271,19 +276,28 @@ static void clone_process_begin(struct thread *t, const struct thread_clone *c)
     h->x[REG_TP] = c->flags & CLONE_SETTLS ? c->tls : h->x[REG_TP];
     clone_begin(t, c);
     t->signals.held = 0;
-    trace_inherit(t, t, trace_follows(t, c->flags, c->exit_signal));
     if (c->flags & CLONE_CLEAR_SIGHAND)
         signals_clear(t);
 }
 
-static int64_t clone_process(struct thread *t, const struct thread_clone *c)
+/* What comes to the child, once there is one, is the child's. */
+static int64_t fork_shut(struct thread *t, const struct thread_clone *c)
 {
     uint64_t flags = c->flags & ~CLONE_OURS;
     bool plain = !flags && c->exit_signal == SIGCHLD && !c->set_tid_size;
-    fork_lock(t);
     int64_t rc = plain ? fork() : fork_raw(c, flags);
     if (plain && rc < 0)
         rc = -errno;
+    if (!rc)
+        trace_inherit(t, t, trace_follows(t, c->flags, c->exit_signal));
+    return rc;
+}
+
+static int64_t clone_process(struct thread *t, const struct thread_clone *c)
+{
+    fork_lock(t);
+    int64_t rc = signals_shut(t) ? fork_shut(t, c) : -THREAD_RESTART;
+    signals_block_all(t);
     fork_unlock(t, !rc);
     if (!rc)
         clone_process_begin(t, c);

@@ -107,6 +107,7 @@ struct guest_syscall_info {
     union {
         struct {
             uint64_t number, args[6];
+            uint32_t data, end; /* of a filter */
         } entry;
         struct {
             uint64_t result;

@@ -36,6 +36,12 @@ bool signals_block_all(struct thread *t)
     return host_hold_signals(t);
 }
 
+bool signals_shut(struct thread *t)
+{
+    host_set_mask(UINT64_MAX);
+    return !t->signals.pending;
+}
+
 void signals_unblock(const struct thread *t)
 {
     if (!t->signals.pending)

@@ -147,25 +147,37 @@ static int64_t trace_message(const struct tracee *e, uint64_t data)
     return !rc && !guest_write(data, &message, sizeof message) ? -EFAULT : rc;
 }
 
+static bool trace_entry_info(const struct tracee *e, uint64_t op, struct guest_syscall_info *info,
+                             size_t *size)
+{
+    uint64_t data = 0;
+    bool there = TRACEE_LOAD(e, number, &info->entry.number);
+    for (unsigned i = 0; i < SYSCALL_ARGS; i++)
+        there = there && TRACEE_LOAD(e, args[i], &info->entry.args[i]);
+    *size = offsetof(struct guest_syscall_info, entry.data);
+    if (op != PTRACE_SYSCALL_INFO_SECCOMP)
+        return there;
+    *size = offsetof(struct guest_syscall_info, entry.end);
+    there = there && TRACEE_LOAD(e, message, &data);
+    info->entry.data = (uint32_t)data;
+    return there;
+}
+
 /* The kernel's structure up to what the stop has; its size. False: not stopped. */
 static bool trace_call_info(const struct tracee *e, struct guest_syscall_info *info, size_t *size)
 {
     enum trace_kind kind;
     uint64_t op = PTRACE_SYSCALL_INFO_NONE;
     bool there = TRACEE_LOAD(e, reg[0], &info->pc) && TRACEE_LOAD(e, reg[REG_SP], &info->sp);
-    if (tracee_raised(e, &kind) && kind == TRACE_SYSCALL)
+    if (tracee_raised(e, &kind) && (kind == TRACE_SYSCALL || kind == TRACE_EVENT))
         there = there && TRACEE_LOAD(e, op, &op);
     info->op = (uint8_t)op;
     info->arch = GUEST_AUDIT_ARCH;
     *size = offsetof(struct guest_syscall_info, entry);
-    if (op == PTRACE_SYSCALL_INFO_ENTRY) {
-        *size += sizeof info->entry;
-        there = there && TRACEE_LOAD(e, number, &info->entry.number);
-        for (unsigned i = 0; i < SYSCALL_ARGS; i++)
-            there = there && TRACEE_LOAD(e, args[i], &info->entry.args[i]);
-    } else if (op == PTRACE_SYSCALL_INFO_EXIT) {
-        *size += offsetof(struct guest_syscall_info, exit.end) -
-                 offsetof(struct guest_syscall_info, exit);
+    if (op == PTRACE_SYSCALL_INFO_ENTRY || op == PTRACE_SYSCALL_INFO_SECCOMP)
+        return there && trace_entry_info(e, op, info, size);
+    if (op == PTRACE_SYSCALL_INFO_EXIT) {
+        *size = offsetof(struct guest_syscall_info, exit.end);
         there = there && TRACEE_LOAD(e, result, &info->exit.result);
         info->exit.is_error = info->exit.result >= (uint64_t)-4095;
     }

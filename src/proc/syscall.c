@@ -130,7 +130,11 @@ static __attribute__((noinline)) int64_t syscall_watched(struct thread *t, uint6
         return (int64_t)t->hart->x[REG_A0];
     if (told)
         strace_enter(t, number, a);
-    if (!t->seccomp.active || seccomp_allows(t, number, a, &result))
+    if (t->seccomp.active && !seccomp_allows(t, number, a, &result))
+        ;
+    else if (trace_active(&t->trace) && !trace_reload(t, &number, a))
+        result = (int64_t)t->hart->x[REG_A0];
+    else
         result = syscall_do(t, syscall_find(number), a);
     if (told)
         strace_leave(t, number, a, result);

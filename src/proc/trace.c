@@ -257,10 +257,28 @@ bool trace_enter(struct thread *t, uint64_t *number, uint64_t a[6])
     memcpy(r->args, a, sizeof r->args);
     r->message = MESSAGE_ENTRY;
     trace_syscall(t, PTRACE_SYSCALL_INFO_ENTRY);
+    return trace_reload(t, number, a);
+}
+
+bool trace_reload(const struct thread *t, uint64_t *number, uint64_t a[6])
+{
     /* The first argument is what it was, because a0 is the result's place, too. */
     memcpy(&a[1], &t->hart->x[REG_A0 + 1], 5 * sizeof a[0]);
     *number = t->hart->x[REG_A7];
     return *number != UINT64_MAX;
+}
+
+bool trace_seccomp(struct thread *t, uint64_t number, const uint64_t a[6], uint32_t data)
+{
+    struct trace_record *r = &t->trace.record;
+    if (!r->traced || !(r->options & PTRACE_O_TRACESECCOMP))
+        return false;
+    r->number = number;
+    memcpy(r->args, a, sizeof r->args);
+    r->op = PTRACE_SYSCALL_INFO_SECCOMP;
+    trace_event(t, PTRACE_EVENT_SECCOMP, data);
+    r->op = PTRACE_SYSCALL_INFO_NONE;
+    return true;
 }
 
 /* As the kernel shows what only it and guise know. */

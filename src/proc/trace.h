@@ -64,9 +64,9 @@ struct trace_record {
     uint64_t message; /* PTRACE_GETEVENTMSG */
     uint64_t code;    /* address of the process's struct trace_code */
     uint64_t op;      /* PTRACE_SYSCALL_INFO_... of a TRACE_SYSCALL */
-    uint64_t number, args[6], result;
-    uint64_t mask;    /* of blocked signals */
-    uint64_t reg[32]; /* pc, then x1 to x31 */
+    uint64_t number, args[6], result; /* of TRACE_SYSCALL, and of a filter's event */
+    uint64_t mask;                    /* of blocked signals */
+    uint64_t reg[32];                 /* pc, then x1 to x31 */
     uint64_t f[32], fcsr;
     uint64_t info[16]; /* siginfo_t */
 };
@@ -125,6 +125,10 @@ void trace_adopt(struct thread *t);
 
 /* Before a system call: its number and arguments, which may be changed. False: it is not done. */
 bool trace_enter(struct thread *t, uint64_t *number, uint64_t a[6]);
+/* What the registers have of them now. False: as above. */
+bool trace_reload(const struct thread *t, uint64_t *number, uint64_t a[6]);
+/* A filter wants the tracer to be asked. False: there is none that wants to be. */
+bool trace_seccomp(struct thread *t, uint64_t number, const uint64_t a[6], uint32_t data);
 /* After it: sets the registers. first_arg: a0 before the call. */
 void trace_leave(struct thread *t, int64_t result, uint64_t first_arg);
 /* A handler is about to be entered, with these SA_... */

@@ -149,6 +149,17 @@ static bool tracee_can_be_called(pid_t tid)
            (caught & BIT(SIGBUS));
 }
 
+bool tracee_await(const struct tracee *e, int *status)
+{
+    siginfo_t info = {.si_code = CLD_KILLED};
+    long rc;
+    do {
+        rc = syscall(SYS_waitid, P_PID, e->tid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL, NULL);
+    } while (rc < 0 && errno == EINTR);
+    return !rc && info.si_code == CLD_TRAPPED &&
+           syscall(SYS_wait4, e->tid, status, __WALL, NULL) > 0;
+}
+
 /* ---- attaching ---- */
 
 /* What the tracee is to do and to tell. */
@@ -168,18 +179,13 @@ static int64_t attach_wait(struct tracer *r, struct tracee *e, bool *stopped)
 {
     enum trace_kind kind;
     int status;
-    for (;;) {
-        if (syscall(SYS_wait4, e->tid, &status, __WALL, NULL) < 0) {
-            if (errno == EINTR)
-                continue;
+    while (tracee_await(e, &status)) {
+        bool raised = tracee_raised(e, &kind);
+        if (raised && kind == TRACE_NOT_A_GUEST)
             return -ESRCH;
-        }
-        if (!WIFSTOPPED(status))
-            return -ESRCH;
-        if (tracee_raised(e, &kind) && kind == TRACE_NOT_A_GUEST)
-            return -ESRCH;
-        if (tracee_raised(e, &kind) && kind == TRACE_HOME) {
+        if (raised && (kind == TRACE_HOME || kind == TRACE_STARTED)) {
             tracee_note_record(e);
+            e->starting = false;
             return 0;
         }
         if (status >> 16 == PTRACE_EVENT_STOP) {
@@ -189,6 +195,7 @@ static int64_t attach_wait(struct tracer *r, struct tracee *e, bool *stopped)
             tracee_go_on(e, 0);
         }
     }
+    return -ESRCH;
 }
 
 int64_t tracer_attach(struct tracer *r, pid_t tid, bool seize, uint64_t options)

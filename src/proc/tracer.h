@@ -28,6 +28,7 @@ struct tracee {
     bool seized;
     bool native;   /* no guise: it goes its ways, and only its end is told */
     bool starting; /* exec has happened, and it has not been home since */
+    bool called;   /* while it was starting */
     bool exiting;  /* it has told so itself */
     bool held;     /* stopped since it was made, until its maker tells */
 };

@@ -48,6 +48,9 @@ static void tracee_started(struct tracee *e)
     e->starting = false;
     tracee_instruct(e);
     TRACEE_STORE(e, message, e->message);
+    if (e->called)
+        tracer_host(PTRACE_INTERRUPT, e->tid, 0, 0);
+    e->called = false;
     tracee_go_on(e, 0);
 }
 
@@ -106,10 +109,11 @@ static void exec_tell(struct tracee *e)
     for (unsigned i = 0; i < 64; i++, at += 16) {
         if (tracer_host(PTRACE_PEEKDATA, e->tid, at, (uint64_t)(uintptr_t)&word) || word == AT_NULL)
             return;
-        if (word == AT_FLAGS) {
-            tracer_host(PTRACE_POKEDATA, e->tid, at + 8, TRACE_AT_FLAG);
-            return;
-        }
+        if (word != AT_FLAGS)
+            continue;
+        if (!tracer_host(PTRACE_PEEKDATA, e->tid, at + 8, (uint64_t)(uintptr_t)&word))
+            tracer_host(PTRACE_POKEDATA, e->tid, at + 8, word | TRACE_AT_FLAG);
+        return;
     }
 }
 
@@ -146,23 +150,6 @@ static bool stop_is_exec(pid_t tid, const siginfo_t *info)
 
 /* ---- new threads and processes ---- */
 
-/* Takes its first stop, which comes soon. False: it has been killed, which is still to be told. */
-static bool child_await(const struct tracee *child)
-{
-    siginfo_t info = {.si_code = CLD_KILLED};
-    long rc = 0;
-    if (child->held)
-        return true;
-    do {
-        rc = syscall(SYS_waitid, P_PID, child->tid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL,
-                     NULL);
-    } while (rc < 0 && errno == EINTR);
-    if (rc || info.si_code != CLD_TRAPPED)
-        return false;
-    syscall(SYS_wait4, child->tid, NULL, __WALL, NULL);
-    return true;
-}
-
 /*
  * The host has told that e has made another one, which goes home first of all. Its maker may wait
  * for that. A thread of guise's own is not the program's business.
@@ -177,7 +164,8 @@ static void child_made(struct tracer *r, const struct tracee *e)
     child->options = e->options;
     child->seized = e->seized;
     child->native = e->native;
-    bool stopped = child_await(child);
+    int status;
+    bool stopped = child->held || tracee_await(child, &status);
     child->held = false;
     if (!e->native && !(TRACEE_LOAD(e, cloning, &cloning) && cloning)) {
         tracer_host(PTRACE_DETACH, child->tid, 0, 0);
@@ -238,7 +226,10 @@ static bool stop_signal(struct tracer *r, pid_t tid, siginfo_t *info, int *statu
         return true;
     if (sig == SIGBUS && info->si_code == TRACE_RAISED)
         return stop_raised(e, (enum trace_kind)info->si_errno, status);
-    if (!signal_passes(e, info)) {
+    if (sig == SIGBUS && trace_is_ours(info) && (e->starting || e->native)) {
+        e->called = info->si_code == TRACE_CALL_HOME;
+        sig = 0; /* there is no handler yet */
+    } else if (!signal_passes(e, info)) {
         trace_pack(info);
         tracer_host(PTRACE_SETSIGINFO, tid, 0, (uint64_t)(uintptr_t)info);
         sig = SIGBUS;

@@ -166,6 +166,23 @@ bool trace_enter(struct thread *t, uint64_t *number, uint64_t a[6])
     return true;
 }
 
+bool trace_reload(const struct thread *t, uint64_t *number, uint64_t a[6])
+{
+    (void)t;
+    (void)number;
+    (void)a;
+    return true;
+}
+
+bool trace_seccomp(struct thread *t, uint64_t number, const uint64_t a[6], uint32_t data)
+{
+    (void)t;
+    (void)number;
+    (void)a;
+    (void)data;
+    return false;
+}
+
 void trace_leave(struct thread *t, int64_t result, uint64_t first_arg)
 {
     (void)first_arg;

@@ -2,6 +2,10 @@
 #include "trace.h"
 
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 
 #define OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)
 #define STOP (SIGTRAP | 0x80)
@@ -19,6 +23,7 @@ struct info {
     union {
         struct {
             uint64_t number, args[6];
+            uint32_t data;
         } entry;
         struct {
             int64_t result;
@@ -118,6 +123,53 @@ static void calls(void)
     CHECK_IS(next(pid, &info), -1);
     DONE("calls");
 }
+
+/* ---- filters that ask the tracer ---- */
+
+static void filtered(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_getppid, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE | 77),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const struct sock_fprog program = {sizeof code / sizeof code[0], code};
+    CHECK_IS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_IS(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+    CHECK_IS(syscall(SYS_getppid), getpid());  /* the tracer makes it that */
+    CHECK_ERROR(syscall(SYS_getppid), ENOSYS); /* nobody is asked */
+    _exit(7);
+}
+
+static void asked(void)
+{
+    struct info info;
+    struct registers r;
+    unsigned long message;
+    pid_t pid = start_traced(filtered);
+    go_on(PTRACE_SETOPTIONS, pid, OPTIONS | PTRACE_O_TRACESECCOMP);
+    go_on(PTRACE_CONT, pid, 0);
+    wait_stop(pid, SIGTRAP, PTRACE_EVENT_SECCOMP);
+    CHECK_IS(trace(PTRACE_GETEVENTMSG, pid, 0, (uintptr_t)&message), 0);
+    CHECK_IS(message, 77);
+    CHECK_IS(trace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, (uintptr_t)&info), 84);
+    CHECK_IS(info.op, PTRACE_SYSCALL_INFO_SECCOMP);
+    CHECK_IS(info.entry.number, SYS_getppid);
+    get_registers(pid, &r);
+    CALL(&r) = SYS_getpid;
+    set_registers(pid, &r);
+    go_on(PTRACE_SYSCALL, pid, 0);
+    CHECK_IS(wait_for(pid), STOP << 8 | 0x7f);
+    CHECK_IS(trace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, (uintptr_t)&info), 33);
+    CHECK_IS(info.exit.result, pid);
+    go_on(PTRACE_SETOPTIONS, pid, OPTIONS);
+    go_on(PTRACE_CONT, pid, 0);
+    wait_exit(pid, 7);
+    DONE("filters");
+}
+
+/* ---- calls that wait ---- */
 
 static int pipes[2];
 static volatile sig_atomic_t count;
@@ -242,6 +294,7 @@ static void repeats(void)
 int main(void)
 {
     calls();
+    asked();
     repeats();
     return 0;
 }
