@@ -211,6 +211,13 @@ static void trace_restart(struct thread *t)
 {
     t->hart->x[REG_A0] = t->trace.first_arg;
     t->hart->pc -= 4;
+    if (t->trace.restart == HOST_CALL_EINTR)
+        t->trace.repeated = t->hart->pc;
+}
+
+bool trace_repeats(const struct thread *t)
+{
+    return t->trace.repeated && t->trace.repeated == t->hart->pc - 4;
 }
 
 void trace_before_handler(struct thread *t, uint64_t flags)
@@ -300,6 +307,8 @@ void trace_leave(struct thread *t, int64_t result, uint64_t first_arg)
     if (result != SYSCALL_NO_RESULT)
         h->x[REG_A0] = (uint64_t)trace_shown(t, result);
     t->trace.first_arg = first_arg;
+    if (result != -THREAD_RESTART)
+        t->trace.repeated = 0;
     r->result = h->x[REG_A0];
     if (r->mode == PTRACE_SYSCALL) {
         r->message = MESSAGE_EXIT;

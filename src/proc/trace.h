@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/ptrace.h>
+#include <time.h>
 #include <ucontext.h>
 
 struct thread;
@@ -83,6 +84,8 @@ struct thread_trace {
     int interrupted; /* enum host_call_end: what a call of the tracer did to a host's call */
     int restart;     /* of that call: the delivery of signals decides about it */
     uint64_t first_arg;
+    uint64_t repeated;    /* the ecall that is repeated next, 0: none */
+    struct timespec left; /* of the last sleep that was interrupted */
 };
 
 /* In place of a signal in thread_signals.pending: the thread is called home. */
@@ -131,6 +134,8 @@ bool trace_reload(const struct thread *t, uint64_t *number, uint64_t a[6]);
 bool trace_seccomp(struct thread *t, uint64_t number, const uint64_t a[6], uint32_t data);
 /* After it: sets the registers. first_arg: a0 before the call. */
 void trace_leave(struct thread *t, int64_t result, uint64_t first_arg);
+/* Is this call the one that was interrupted for the tracer alone? */
+bool trace_repeats(const struct thread *t);
 /* A handler is about to be entered, with these SA_... */
 void trace_before_handler(struct thread *t, uint64_t flags);
 /* All are that have to be. */

@@ -183,6 +183,12 @@ bool trace_seccomp(struct thread *t, uint64_t number, const uint64_t a[6], uint3
     return false;
 }
 
+bool trace_repeats(const struct thread *t)
+{
+    (void)t;
+    return false;
+}
+
 void trace_leave(struct thread *t, int64_t result, uint64_t first_arg)
 {
     (void)first_arg;

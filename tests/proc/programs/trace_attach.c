@@ -150,11 +150,14 @@ static int pipes[2];
 static void waits(void)
 {
     char byte = 0;
-    struct timespec ts = {0, 300000000};
+    struct timespec ts = {0, 300000000}, start, end;
     shared->ready = 1;
     CHECK_IS(read(pipes[0], &byte, 1), 1);
     shared->ready = 2;
+    CHECK_IS(clock_gettime(CLOCK_MONOTONIC, &start), 0);
     CHECK_IS(nanosleep(&ts, NULL), 0);
+    CHECK_IS(clock_gettime(CLOCK_MONOTONIC, &end), 0);
+    CHECK(end.tv_sec + end.tv_nsec * 1e-9 - start.tv_sec - start.tv_nsec * 1e-9 >= 0.3);
     shared->ready = 3;
     CHECK_ERROR(pause(), EINTR);
     _exit(22);
