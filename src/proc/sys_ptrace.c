@@ -348,12 +348,13 @@ static int64_t trace_request(struct thread *t, struct tracee *e, const uint64_t 
     }
 }
 
-static int64_t trace_attach(struct tracer *r, const uint64_t a[SYSCALL_ARGS])
+static int64_t trace_attach(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
     bool seize = (unsigned)a[0] == PTRACE_SEIZE;
     if (seize && (a[2] || (a[3] & ~(uint64_t)OPTIONS)))
         return -EIO;
-    return tracer_attach(r, (pid_t)a[1], seize, seize ? a[3] : 0);
+    return tracer_attach(&t->process->tracer, (pid_t)a[1], seize, seize ? a[3] : 0,
+                         &t->signals.pending);
 }
 
 static int64_t trace_do(struct thread *t, const uint64_t a[SYSCALL_ARGS])
@@ -361,7 +362,7 @@ static int64_t trace_do(struct thread *t, const uint64_t a[SYSCALL_ARGS])
     struct tracer *r = &t->process->tracer;
     unsigned request = (unsigned)a[0];
     if (request == PTRACE_ATTACH || request == PTRACE_SEIZE)
-        return trace_attach(r, a);
+        return trace_attach(t, a);
     struct tracee *e = tracee_find(r, (pid_t)a[1]);
     return e ? trace_request(t, e, a) : -ESRCH;
 }

@@ -149,15 +149,18 @@ static bool tracee_can_be_called(pid_t tid)
            (caught & BIT(SIGBUS));
 }
 
-bool tracee_await(const struct tracee *e, int *status)
+int tracee_await(const struct tracee *e, int *status, const volatile int *signal)
 {
     siginfo_t info = {.si_code = CLD_KILLED};
     long rc;
     do {
         rc = syscall(SYS_waitid, P_PID, e->tid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL, NULL);
-    } while (rc < 0 && errno == EINTR);
-    return !rc && info.si_code == CLD_TRAPPED &&
-           syscall(SYS_wait4, e->tid, status, __WALL, NULL) > 0;
+    } while (rc < 0 && errno == EINTR && !(signal && *signal));
+    if (rc < 0 && errno == EINTR)
+        return -EINTR;
+    if (rc || info.si_code != CLD_TRAPPED)
+        return -ESRCH;
+    return syscall(SYS_wait4, e->tid, status, __WALL, NULL) > 0 ? 0 : -ESRCH;
 }
 
 /* ---- attaching ---- */
@@ -175,11 +178,12 @@ void tracee_instruct(const struct tracee *e)
  * Brings it home for the first time. What comes in between goes the usual way, but for stops of the
  * whole process, which it has to leave for that; *stopped: it has, and is to be stopped again.
  */
-static int64_t attach_wait(struct tracer *r, struct tracee *e, bool *stopped)
+static int64_t attach_wait(struct tracer *r, struct tracee *e, const volatile int *signal,
+                           bool *stopped)
 {
     enum trace_kind kind;
-    int status;
-    while (tracee_await(e, &status)) {
+    int status, rc;
+    while (!(rc = tracee_await(e, &status, signal))) {
         bool raised = tracee_raised(e, &kind);
         if (raised && kind == TRACE_NOT_A_GUEST)
             return -ESRCH;
@@ -195,10 +199,11 @@ static int64_t attach_wait(struct tracer *r, struct tracee *e, bool *stopped)
             tracee_go_on(e, 0);
         }
     }
-    return -ESRCH;
+    return rc;
 }
 
-int64_t tracer_attach(struct tracer *r, pid_t tid, bool seize, uint64_t options)
+int64_t tracer_attach(struct tracer *r, pid_t tid, bool seize, uint64_t options,
+                      const volatile int *signal)
 {
     bool stopped = false;
     /* Who cannot be called must not be; the host says who may be traced at all. */
@@ -209,7 +214,7 @@ int64_t tracer_attach(struct tracer *r, pid_t tid, bool seize, uint64_t options)
     if (!e)
         return rc ? rc : -ENOMEM;
     tracee_call(e, TRACE_CALL_HOME, 0);
-    rc = attach_wait(r, e, &stopped);
+    rc = attach_wait(r, e, signal, &stopped);
     if (rc) {
         tracer_host(PTRACE_DETACH, tid, 0, 0);
         tracer_drop(r, tid);

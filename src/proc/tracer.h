@@ -71,7 +71,8 @@ bool tracer_stopped(struct tracer *r, pid_t tid, int *status);
 /* It tells of an end. */
 void tracer_ended(struct tracer *r, pid_t tid);
 
-/* PTRACE_ATTACH and PTRACE_SEIZE. 0 or -errno. */
-int64_t tracer_attach(struct tracer *r, pid_t tid, bool seize, uint64_t options);
+/* PTRACE_ATTACH and PTRACE_SEIZE. 0 or -errno; -EINTR: a handler has set *signal. */
+int64_t tracer_attach(struct tracer *r, pid_t tid, bool seize, uint64_t options,
+                      const volatile int *signal);
 /* Forgets it: it is not traced any more. */
 void tracer_drop(struct tracer *r, pid_t tid);

@@ -7,8 +7,11 @@
 struct tracee *tracee_get(struct tracer *r, pid_t tid);
 /* Is its program run by this guise? */
 bool tracee_is_guise(pid_t tid);
-/* Waits for its next stop and takes it. False: it has been killed, which is still to be told. */
-bool tracee_await(const struct tracee *e, int *status);
+/*
+ * Waits for its next stop and takes it. -ESRCH: it has been killed, which is still to be told;
+ * -EINTR: *signal was set by a handler, unless it is NULL.
+ */
+int tracee_await(const struct tracee *e, int *status, const volatile int *signal);
 /* Tells it what it is to do and to tell. */
 void tracee_instruct(const struct tracee *e);
 /* It has stopped itself: where its record is. */

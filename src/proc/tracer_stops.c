@@ -165,7 +165,7 @@ static void child_made(struct tracer *r, const struct tracee *e)
     child->seized = e->seized;
     child->native = e->native;
     int status;
-    bool stopped = child->held || tracee_await(child, &status);
+    bool stopped = child->held || !tracee_await(child, &status, NULL);
     child->held = false;
     if (!e->native && !(TRACEE_LOAD(e, cloning, &cloning) && cloning)) {
         tracer_host(PTRACE_DETACH, child->tid, 0, 0);
