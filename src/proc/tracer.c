@@ -149,13 +149,19 @@ static bool tracee_can_be_called(pid_t tid)
            (caught & BIT(SIGBUS));
 }
 
+/* Has one come that is to end a wait? SIGCHLD is about the stops that are waited for. */
+static bool signal_ends(const volatile int *signal)
+{
+    return signal && *signal && *signal != SIGCHLD && *signal != TRACE_CALLED;
+}
+
 int tracee_await(const struct tracee *e, int *status, const volatile int *signal)
 {
     siginfo_t info = {.si_code = CLD_KILLED};
     long rc;
     do {
         rc = syscall(SYS_waitid, P_PID, e->tid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL, NULL);
-    } while (rc < 0 && errno == EINTR && !(signal && *signal));
+    } while (rc < 0 && errno == EINTR && !signal_ends(signal));
     if (rc < 0 && errno == EINTR)
         return -EINTR;
     if (rc || info.si_code != CLD_TRAPPED)

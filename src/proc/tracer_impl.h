@@ -9,7 +9,7 @@ struct tracee *tracee_get(struct tracer *r, pid_t tid);
 bool tracee_is_guise(pid_t tid);
 /*
  * Waits for its next stop and takes it. -ESRCH: it has been killed, which is still to be told;
- * -EINTR: *signal was set by a handler, unless it is NULL.
+ * -EINTR: a handler has noted another signal than SIGCHLD in *signal, unless that is NULL.
  */
 int tracee_await(const struct tracee *e, int *status, const volatile int *signal);
 /* Tells it what it is to do and to tell. */
