@@ -78,6 +78,7 @@ static struct thread *clone_thread(struct thread *t, const struct thread_clone *
         return NULL;
     clone_registers(child, t, c);
     signals_inherit(child, t);
+    trace_inherit(child, t, trace_follows(t, c->flags, c->exit_signal));
     /* Another thread may give filters to all. */
     pthread_mutex_lock(&t->process->lock);
     seccomp_inherit(child, t);
@@ -162,6 +163,7 @@ static int start_vfork(void *arg)
 {
     const struct vfork_start *s = arg;
     thread_set_self(s->child);
+    signals_block_all(s->child);
     s->child->tid = (pid_t)syscall(SYS_gettid);
     clone_begin(s->child, s->clone);
     if (s->child->clear_actions)
@@ -207,9 +209,15 @@ static int64_t clone_vfork(struct thread *t, const struct thread_clone *c)
         munmap(stack, THREAD_STACK);
         return -ENOMEM;
     }
-    int64_t rc = clone(start_vfork, stack + THREAD_STACK, flags, &s, host_pointer(c->pidfd));
-    rc = rc < 0 ? -errno : rc;
+    trace_publish(t);
+    int64_t rc = -THREAD_RESTART;
+    if (signals_shut(t)) {
+        rc = clone(start_vfork, stack + THREAD_STACK, flags, &s, host_pointer(c->pidfd));
+        rc = rc < 0 ? -errno : rc;
+    }
     clone_vfork_end(t, s.child, scope);
+    signals_block_all(t);
+    trace_adopt(t);
     if (rc > 0)
         clone_tell_parent(c, rc);
     munmap(stack, THREAD_STACK);
@@ -272,14 +280,24 @@ static void clone_process_begin(struct thread *t, const struct thread_clone *c)
         signals_clear(t);
 }
 
-static int64_t clone_process(struct thread *t, const struct thread_clone *c)
+/* What comes to the child, once there is one, is the child's. */
+static int64_t fork_shut(struct thread *t, const struct thread_clone *c)
 {
     uint64_t flags = c->flags & ~CLONE_OURS;
     bool plain = !flags && c->exit_signal == SIGCHLD && !c->set_tid_size;
-    fork_lock(t);
     int64_t rc = plain ? fork() : fork_raw(c, flags);
     if (plain && rc < 0)
         rc = -errno;
+    if (!rc)
+        trace_inherit(t, t, trace_follows(t, c->flags, c->exit_signal));
+    return rc;
+}
+
+static int64_t clone_process(struct thread *t, const struct thread_clone *c)
+{
+    fork_lock(t);
+    int64_t rc = signals_shut(t) ? fork_shut(t, c) : -THREAD_RESTART;
+    signals_block_all(t);
     fork_unlock(t, !rc);
     if (!rc)
         clone_process_begin(t, c);
@@ -309,7 +327,10 @@ int64_t thread_clone(struct thread *t, const struct thread_clone *c)
     /* What is pending here is not the child's. */
     if (!signals_block_all(t))
         return -THREAD_RESTART;
+    t->trace.record.cloning = 1;
     int64_t rc = clone_any(t, c);
+    t->trace.record.cloning = 0;
+    trace_cloned(t, c->flags, c->exit_signal, rc);
     signals_unblock(t);
     return rc;
 }

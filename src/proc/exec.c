@@ -4,6 +4,7 @@
  */
 #include "proc/elf.h"
 #include "proc/path.h"
+#include "proc/proc_other.h"
 #include "proc/syscall.h"
 #include "proc/thread.h"
 
@@ -15,6 +16,7 @@
 #include <fcntl.h>
 #include <linux/prctl.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -253,7 +255,7 @@ int64_t process_exec(struct thread *t, int dirfd, uint64_t path, uint64_t argv, 
         snprintf(opened, sizeof opened, PROC_FD "%d", dirfd);
         file.path = opened;
         file.dirfd = AT_FDCWD;
-    } else if (found.proc == PROC_FILE_EXE) {
+    } else if (found.proc == PROC_FILE_EXE && !found.other) {
         file.path = t->process->exe;
     }
     rc = exec_allowed(&file);
@@ -391,6 +393,7 @@ static struct process *process_new(const struct proc_config *config, const struc
     p->argv = program->argv;
     pthread_mutex_init(&p->lock, NULL);
     pthread_mutex_init(&p->stop_lock, NULL);
+    tracer_init(&p->tracer);
     clock_init(&p->clock, false);
     clock_start(&p->clock);
     p->exe = program_real_path(program);
@@ -475,6 +478,7 @@ int proc_run(const struct proc_config *config, struct error *err)
     p->auxv = start.auxv;
     p->auxv_size = start.auxv_size;
     p->told = process_tell_kernel(&start);
+    proc_other_publish(p);
     struct thread *t = thread_new(p, err);
     if (!t)
         return -ENOMEM;
@@ -488,5 +492,7 @@ int proc_run(const struct proc_config *config, struct error *err)
     if (config->dump && config->engine->dump)
         config->engine->dump(&t->vcpu, config->dump);
     thread_set_self(t);
+    if (getauxval(AT_FLAGS) & TRACE_AT_FLAG)
+        trace_start(t);
     thread_run(t);
 }

@@ -99,6 +99,24 @@ struct guest_sigset_arg {
 };
 #define GUEST_SIGSET_SIZE 8
 
+/* linux/ptrace.h: struct ptrace_syscall_info. */
+struct guest_syscall_info {
+    uint8_t op, pad[3];
+    uint32_t arch;
+    uint64_t pc, sp;
+    union {
+        struct {
+            uint64_t number, args[6];
+            uint32_t data, end; /* of a filter */
+        } entry;
+        struct {
+            uint64_t result;
+            uint8_t is_error, end;
+        } exit;
+    };
+};
+_Static_assert(offsetof(struct guest_syscall_info, entry) == 24, "struct ptrace_syscall_info");
+
 /* linux/audit.h: little endian, 64 bits, EM_RISCV. */
 #define GUEST_AUDIT_ARCH UINT32_C(0xc00000f3)
 

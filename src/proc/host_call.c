@@ -40,6 +40,7 @@ __asm__(
     "jne host_call_given_up\n"
     "host_call_at_syscall:\n"
     "syscall\n"
+    "host_call_done:\n"
     "ret\n"
     "host_call_given_up:\n"
     "movq $-512, %rax\n"
@@ -57,8 +58,15 @@ _Static_assert(THREAD_RESTART == 512 && EINTR == 4, "as above");
 /* Only their addresses count. */
 extern const char host_call_window[] __attribute__((visibility("hidden")));
 extern const char host_call_at_syscall[] __attribute__((visibility("hidden")));
+extern const char host_call_done[] __attribute__((visibility("hidden")));
 extern const char host_call_given_up[] __attribute__((visibility("hidden")));
 extern const char host_call_no_restart[] __attribute__((visibility("hidden")));
+
+/* The syscall instruction has been executed: it changes r11. */
+static bool host_call_tried(const struct thread *t, const greg_t *regs)
+{
+    return (uintptr_t)regs[REG_R11] != (uintptr_t)&t->signals.pending;
+}
 
 void host_call_give_up(const struct thread *t, ucontext_t *uc, bool restarts)
 {
@@ -66,10 +74,19 @@ void host_call_give_up(const struct thread *t, ucontext_t *uc, bool restarts)
     uintptr_t pc = (uintptr_t)regs[REG_RIP];
     if (pc < (uintptr_t)host_call_window || pc > (uintptr_t)host_call_at_syscall)
         return;
-    /* The instruction changes r11: it has been executed. */
-    bool tried = (uintptr_t)regs[REG_R11] != (uintptr_t)&t->signals.pending;
-    const char *to = tried && !restarts ? host_call_no_restart : host_call_given_up;
+    const char *to =
+        host_call_tried(t, regs) && !restarts ? host_call_no_restart : host_call_given_up;
     regs[REG_RIP] = (greg_t)(uintptr_t)to;
+}
+
+enum host_call_end host_call_end(const struct thread *t, const ucontext_t *uc)
+{
+    const greg_t *regs = uc->uc_mcontext.gregs;
+    uintptr_t pc = (uintptr_t)regs[REG_RIP];
+    if (pc == (uintptr_t)host_call_at_syscall && host_call_tried(t, regs))
+        return HOST_CALL_REPEATS;
+    return pc == (uintptr_t)host_call_done && regs[REG_RAX] == -EINTR ? HOST_CALL_EINTR
+                                                                      : HOST_CALL_UNTOUCHED;
 }
 
 int64_t thread_host_call(struct thread *t, long number, uint64_t a, uint64_t b, uint64_t c,

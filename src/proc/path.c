@@ -1,6 +1,7 @@
 #include "proc/path.h"
 
 #include "base/bits.h"
+#include "proc/proc_other.h"
 #include "proc/syscall.h"
 
 #include <errno.h>
@@ -158,6 +159,20 @@ static void path_substitute(struct path *path, const char *text)
     path->address = guest_address(path->text);
 }
 
+/* False: it is none of another process's files that guise knows better than the kernel. */
+static bool path_look_up_other(struct path *path, const char *text, bool follow)
+{
+    char exe[PATH_MAX];
+    pid_t pid;
+    enum proc_file file = proc_other_find(text, &pid);
+    if (file == PROC_FILE_NONE)
+        return false;
+    path->proc = file;
+    path->other = pid;
+    path_substitute(path, file == PROC_FILE_EXE && follow && proc_other_exe(pid, exe) ? exe : text);
+    return true;
+}
+
 void path_look_up(struct thread *t, uint64_t guest, bool follow, struct path *path)
 {
     const struct process *p = t->process;
@@ -166,11 +181,16 @@ void path_look_up(struct thread *t, uint64_t guest, bool follow, struct path *pa
     uint64_t first;
     path->address = guest;
     path->proc = PROC_FILE_NONE;
+    path->other = 0;
+    path->memory = false;
     if (!guarded_load((const void *)(uintptr_t)guest, 1, &first) || first != '/' ||
         !path_read(guest, text))
         return;
     if (!strncmp(text, "/proc", 5)) {
         path->proc = proc_file_find(text, getpid());
+        path->memory = proc_other_is_memory(text);
+        if (path->proc == PROC_FILE_NONE && path_look_up_other(path, text, follow))
+            return;
         if (p->told && (path->proc == PROC_FILE_CMDLINE || path->proc == PROC_FILE_AUXV))
             path->proc = PROC_FILE_NONE;
         if (path_own_fd(p, text)) {

@@ -12,6 +12,8 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/types.h>
 
 /* Files of /proc that are made here. */
 enum proc_file {
@@ -39,14 +41,16 @@ enum proc_dir {
 enum proc_dir proc_dir_find(const char *path, int pid);
 
 /*
- * Opens a file of /proc with what it tells now; path is how it was asked for. A descriptor or
- * -errno. Not for PROC_FILE_EXE.
+ * Opens a file of /proc with what it tells now. A descriptor or -errno. Not for PROC_FILE_EXE.
  */
-int proc_file_open(struct thread *t, enum proc_file file, const char *path, uint64_t flags);
+struct path;
+int proc_file_open(struct thread *t, const struct path *path, uint64_t flags);
 
 struct path {
     uint64_t address; /* what the kernel is to be given: the guest's, or that of `text` */
     enum proc_file proc;
+    pid_t other;         /* whose file of /proc it is, if it is another process's; 0: this one's */
+    bool memory;         /* it is a process's memory */
     char text[PATH_MAX]; /* the path when proc is not NONE, or where it was found */
 };
 

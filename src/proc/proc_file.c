@@ -1,5 +1,6 @@
 /* What the files of /proc about this process, and about the processors, tell the program. */
 #include "proc/path.h"
+#include "proc/proc_other.h"
 
 #include "base/bits.h"
 #include "isa/riscv64/ops.h"
@@ -195,7 +196,15 @@ static int proc_file_make(const char *text, size_t size, unsigned flags)
     return fd;
 }
 
-int proc_file_open(struct thread *t, enum proc_file file, const char *path, uint64_t flags)
+static void proc_file_print_other(const struct path *path, FILE *out)
+{
+    if (path->proc == PROC_FILE_AUXV)
+        proc_other_auxv(path->other, out);
+    else
+        proc_other_maps(path->other, out);
+}
+
+int proc_file_open(struct thread *t, const struct path *path, uint64_t flags)
 {
     if ((flags & O_ACCMODE) != O_RDONLY)
         return -EACCES;
@@ -206,7 +215,10 @@ int proc_file_open(struct thread *t, enum proc_file file, const char *path, uint
     FILE *out = open_memstream(&text, &size);
     if (!out)
         return -ENOMEM;
-    proc_file_print(t, file, path, out);
+    if (path->other)
+        proc_file_print_other(path, out);
+    else
+        proc_file_print(t, path->proc, path->text, out);
     int fd =
         fclose(out) ? -ENOMEM : proc_file_make(text, size, flags & O_CLOEXEC ? MFD_CLOEXEC : 0);
     free(text);

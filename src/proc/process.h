@@ -18,6 +18,8 @@
 #include "proc/rlimits.h"
 #include "proc/seccomp.h"
 #include "proc/signals.h"
+#include "proc/trace.h"
+#include "proc/tracer.h"
 
 #include <sys/types.h>
 
@@ -29,6 +31,7 @@ struct thread {
     pid_t tid;
     uint64_t clear_child_tid; /* guest address: cleared and woken when the thread ends; 0: none */
     struct thread_signals signals;
+    struct thread_trace trace;
     struct seccomp seccomp; /* inherited: seccomp_inherit */
     bool vfork;             /* a child that shares its parent's memory */
     bool own_actions;       /* signals.actions is its own */
@@ -53,6 +56,8 @@ struct process {
     uint64_t auxv, auxv_size;
     bool told;                  /* the kernel knows the arguments and more: exec.c */
     struct guest_limits limits; /* process->lock */
+    struct trace_code trace_code;
+    struct tracer tracer; /* of those that threads of this process trace */
 };
 
 /* Of the time CSR, in Hz: as on the board `virt`. */

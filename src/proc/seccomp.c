@@ -116,6 +116,10 @@ static bool seccomp_act(struct thread *t, uint64_t number, const uint64_t a[6], 
         seccomp_trap(t, number, data);
         return false;
     case SECCOMP_RET_TRACE:
+        if (trace_seccomp(t, number, a, data))
+            return true;
+        *result = -ENOSYS;
+        return false;
     case SECCOMP_RET_USER_NOTIF:
         *result = -ENOSYS;
         return false;

@@ -58,6 +58,11 @@ void host_send_again(int sig, siginfo_t *info)
 
 void host_die(int sig)
 {
+    struct thread *t = thread_self();
+    if (t) {
+        trace_let(t, sig);
+        trace_publish(t);
+    }
     host_sigaction(sig, &(struct host_action){0});
     host_set_mask(~BIT(sig));
     for (;;)
@@ -87,27 +92,53 @@ static void host_note(struct thread *t, int sig, const siginfo_t *info, ucontext
     host_call_give_up(t, uc, restarts);
 }
 
+/*
+ * The program's action, without the lock, which this thread may hold: the words are the program's,
+ * one by one.
+ */
+static struct signal_action host_look(const struct thread *t, int sig)
+{
+    const struct signal_action *a = &t->signals.actions->action[sig];
+    return (struct signal_action){.handler = __atomic_load_n(&a->handler, __ATOMIC_RELAXED),
+                                  .flags = __atomic_load_n(&a->flags, __ATOMIC_RELAXED)};
+}
+
+/* SIGSEGV and SIGBUS that somebody sent, and what a tracer passes on, who sees what is ignored. */
+static void host_note_sent(struct thread *t, int sig, const siginfo_t *info, ucontext_t *uc,
+                           bool traced)
+{
+    const struct signal_action a = host_look(t, sig);
+    bool handled = a.handler != IGNORE && a.handler != DEFAULT;
+    if (a.handler == IGNORE && !traced)
+        return;
+    if ((BIT(sig) & HOST_NEEDS) && (t->signals.pending || (t->signals.mask & BIT(sig))))
+        host_hold(t, sig, info);
+    else /* with a tracer it is decided later */
+        host_note(t, sig, info, uc, traced || !handled || (a.flags & SA_RESTART));
+}
+
+/* SIGBUS that is to do with tracing. */
+static void host_called(struct thread *t, const siginfo_t *sent, ucontext_t *uc)
+{
+    siginfo_t info = *sent;
+    int sig = trace_called(t, &info, uc);
+    if (sig == TRACE_CALLED)
+        host_note(t, sig, &info, uc, true);
+    else if (sig)
+        host_note_sent(t, sig, &info, uc, true);
+}
+
 static void host_handler(int sig, siginfo_t *info, void *context)
 {
     struct thread *t = thread_self();
     if ((BIT(sig) & EXCEPTIONS) && info->si_code > 0)
         host_die(sig); /* of guise itself, which nobody knew how to mend */
-    if (!t)
-        return;
-    if (!(BIT(sig) & HOST_NEEDS)) {
+    if (sig == SIGBUS && trace_is_ours(info))
+        host_called(t, info, context);
+    else if (t && !(BIT(sig) & HOST_NEEDS))
         host_note(t, sig, info, context, true);
-        return;
-    }
-    /* Without the lock, which this thread may hold: the words are the program's, one by one. */
-    const struct signal_action *a = &t->signals.actions->action[sig];
-    uint64_t handler = __atomic_load_n(&a->handler, __ATOMIC_RELAXED);
-    uint64_t flags = __atomic_load_n(&a->flags, __ATOMIC_RELAXED);
-    if (handler == IGNORE)
-        return;
-    if (t->signals.pending || (t->signals.mask & BIT(sig)))
-        host_hold(t, sig, info);
-    else
-        host_note(t, sig, info, context, flags & SA_RESTART);
+    else if (t)
+        host_note_sent(t, sig, info, context, false);
 }
 
 int64_t host_install(int sig, uint64_t guest_flags)

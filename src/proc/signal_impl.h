@@ -25,3 +25,9 @@ int64_t signal_change_mask(struct thread *t, uint64_t mask);
 int64_t signal_set_stack(struct thread *t, const struct guest_stack *stack);
 /* Is the stack pointer on the alternate stack? */
 bool signal_on_stack(const struct thread *t);
+
+/*
+ * Delivers a signal after the tracer, if there is one, has agreed, or another one if it wants that.
+ * With all of the host's signals blocked; they are not any more afterwards.
+ */
+void signal_deliver_traced(struct thread *t, int sig, siginfo_t *info);

@@ -36,6 +36,12 @@ bool signals_block_all(struct thread *t)
     return host_hold_signals(t);
 }
 
+bool signals_shut(struct thread *t)
+{
+    host_set_mask(UINT64_MAX);
+    return !t->signals.pending;
+}
+
 void signals_unblock(const struct thread *t)
 {
     if (!t->signals.pending)
@@ -63,14 +69,22 @@ static uint64_t signal_take_mask(struct thread *t)
     return mask;
 }
 
-static void signal_force_now(struct thread *t, int sig, int code, uint64_t address);
+static void signal_force_now(struct thread *t, int sig, const siginfo_t *info);
+
+static siginfo_t signal_info(int sig, int code, uint64_t address)
+{
+    siginfo_t info = {.si_signo = sig, .si_code = code};
+    info.si_addr = (void *)(uintptr_t)address;
+    return info;
+}
 
 /* As the kernel does when it cannot make a frame. */
 static void signal_no_frame(struct thread *t, int sig)
 {
     if (sig == SIGSEGV)
         host_die(SIGSEGV);
-    signal_force_now(t, SIGSEGV, SI_KERNEL, 0);
+    const siginfo_t info = signal_info(SIGSEGV, SI_KERNEL, 0);
+    signal_force_now(t, SIGSEGV, &info);
 }
 
 /* With all of the host's signals blocked, as all that follows. */
@@ -78,6 +92,7 @@ static void signal_enter(struct thread *t, int sig, const siginfo_t *info,
                          const struct signal_action *a)
 {
     struct rv_hart *h = t->hart;
+    trace_before_handler(t, a->flags);
     uint64_t sp = signal_stack(t, a), before = signal_take_mask(t);
     uint64_t frame = sp == UINT64_MAX ? 0 : signal_frame_push(t, sp, info, before);
     if (a->flags & SA_RESETHAND)
@@ -102,6 +117,8 @@ static void signal_enter(struct thread *t, int sig, const siginfo_t *info,
 
 /* ---- delivery ---- */
 
+#define DEFAULT_IGNORES (BIT(SIGCHLD) | BIT(SIGCONT) | BIT(SIGURG) | BIT(SIGWINCH))
+
 static void signal_deliver_one(struct thread *t, int sig, siginfo_t *info)
 {
     const struct signal_action a = signal_get_action(t, sig);
@@ -111,11 +128,23 @@ static void signal_deliver_one(struct thread *t, int sig, siginfo_t *info)
     }
     /* The action has changed since the signal was noted. */
     signals_unblock(t);
-    if (a.handler == IGNORE)
+    if (a.handler == IGNORE || (BIT(sig) & DEFAULT_IGNORES))
         return;
     if (BIT(sig) & HOST_NEEDS)
         host_die(sig);
+    trace_let(t, sig);
+    trace_publish(t);
     host_send_again(sig, info);
+    trace_adopt(t);
+}
+
+void signal_deliver_traced(struct thread *t, int sig, siginfo_t *info)
+{
+    sig = trace_signal(t, sig, info);
+    if (sig)
+        signal_deliver_one(t, sig, info);
+    else
+        signals_unblock(t);
 }
 
 /* One that the program did block, and does not any more. */
@@ -129,8 +158,16 @@ static bool signal_release(struct thread *t)
     int sig = __builtin_ctzll(free) + 1;
     siginfo_t info = t->signals.held_info[held_index(sig)];
     __atomic_and_fetch(&t->signals.held, ~BIT(sig), __ATOMIC_SEQ_CST);
-    signal_deliver_one(t, sig, &info);
+    signal_deliver_traced(t, sig, &info);
     return true;
+}
+
+/* The tracer has called. */
+static void signal_called(struct thread *t)
+{
+    host_hold_signals(t);
+    trace_serve(t);
+    signals_unblock(t);
 }
 
 void signals_deliver(struct thread *t)
@@ -144,13 +181,17 @@ void signals_deliver(struct thread *t)
         siginfo_t info = t->signals.info;
         __atomic_signal_fence(__ATOMIC_SEQ_CST);
         t->signals.pending = 0;
-        signal_deliver_one(t, sig, &info);
+        if (sig != TRACE_CALLED)
+            signal_deliver_traced(t, sig, &info);
+        if (sig == TRACE_CALLED || t->trace.wanted)
+            signal_called(t);
     }
     if (t->signals.mask_replaced) {
         signal_set_mask(t, signal_take_mask(t)); /* nobody's handler ran */
         if (t->signals.pending)
             signals_deliver(t);
     }
+    trace_after_signals(t);
 }
 
 int64_t signal_sigreturn(struct thread *t)
@@ -170,21 +211,26 @@ int64_t signal_sigreturn(struct thread *t)
 
 /* ---- exceptions ---- */
 
-static void signal_force_now(struct thread *t, int sig, int code, uint64_t address)
+static void signal_force_now(struct thread *t, int sig, const siginfo_t *info)
 {
     const struct signal_action a = signal_get_action(t, sig);
-    siginfo_t info = {.si_signo = sig, .si_code = code};
-    info.si_addr = (void *)(uintptr_t)address;
     if ((t->signals.mask & BIT(sig)) || a.handler == DEFAULT || a.handler == IGNORE)
         host_die(sig);
-    signal_enter(t, sig, &info, &a);
+    signal_enter(t, sig, info, &a);
 }
 
 bool signal_force(struct thread *t, int sig, int code, uint64_t address)
 {
     if (!host_hold_signals(t))
         return false;
-    signal_force_now(t, sig, code, address);
+    siginfo_t info = signal_info(sig, code, address);
+    int now = trace_signal(t, sig, &info);
+    if (now == sig)
+        signal_force_now(t, sig, &info);
+    else if (now)
+        signal_deliver_one(t, now, &info);
+    else
+        signals_unblock(t);
     return true;
 }
 

@@ -77,6 +77,11 @@ void signals_clear(struct thread *t);
  * has been noted before; the caller goes back to the guest's instruction and has done nothing.
  */
 bool signals_block_all(struct thread *t);
+/*
+ * The same with SIGSEGV and SIGBUS, too, where nothing can be touched that may not be there, until
+ * signals_block_all.
+ */
+bool signals_shut(struct thread *t);
 /* After that: what the host blocks becomes what the guest does, unless a signal waits. */
 void signals_unblock(const struct thread *t);
 

@@ -1,6 +1,7 @@
 /* Calls that open, read and describe files by their paths. */
 #include "proc/guest_abi.h"
 #include "proc/path.h"
+#include "proc/proc_other.h"
 #include "proc/syscall.h"
 
 #include <errno.h>
@@ -22,12 +23,20 @@ static bool open_made(const struct path *path, uint64_t flags)
     return path->proc != PROC_FILE_NONE && path->proc != PROC_FILE_EXE && !(flags & O_PATH);
 }
 
+/* What a debugger writes there is not seen: all code of its tracees may be other code then. */
+static void open_memory(struct thread *t, const struct path *path, uint64_t flags)
+{
+    if (path->memory && (flags & O_ACCMODE) != O_RDONLY)
+        atomic_store(&t->process->tracer.writes, true);
+}
+
 int64_t sys_openat(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
     struct path path;
     path_look_up(t, a[1], open_follows(a[2]), &path);
+    open_memory(t, &path, a[2]);
     if (open_made(&path, a[2]))
-        return proc_file_open(t, path.proc, path.text, a[2]);
+        return proc_file_open(t, &path, a[2]);
     return thread_host_call(t, SYS_openat, a[0], path.address, a[2], a[3], 0, 0);
 }
 
@@ -38,8 +47,9 @@ int64_t sys_openat2(struct thread *t, const uint64_t a[SYSCALL_ARGS])
         return syscall_host(t, SYS_openat2, a);
     struct path path;
     path_look_up(t, a[1], open_follows(how.flags), &path);
+    open_memory(t, &path, how.flags);
     if (open_made(&path, how.flags))
-        return proc_file_open(t, path.proc, path.text, how.flags);
+        return proc_file_open(t, &path, how.flags);
     return thread_host_call(t, SYS_openat2, a[0], path.address, a[2], a[3], 0, 0);
 }
 
@@ -58,8 +68,10 @@ int64_t sys_readlinkat(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
     struct path path;
     path_look_up(t, a[1], false, &path);
-    if (path.proc == PROC_FILE_EXE)
+    if (path.proc == PROC_FILE_EXE && !path.other)
         return readlink_exe(t->process->exe, a[2], a[3]);
+    if (path.proc == PROC_FILE_EXE && proc_other_exe(path.other, path.text))
+        return readlink_exe(path.text, a[2], a[3]);
     return thread_host_call(t, SYS_readlinkat, a[0], path.address, a[2], a[3], 0, 0);
 }
 

@@ -66,6 +66,33 @@ int64_t sys_clock_gettime(struct thread *t, const uint64_t a[SYSCALL_ARGS])
     return guest_write(a[1], &now, sizeof now) ? 0 : -EFAULT;
 }
 
+/* A sleep that was interrupted for a tracer goes on with what was left of it. */
+static int64_t sleep_relative(struct thread *t, uint64_t clock, uint64_t request, uint64_t remain)
+{
+    struct timespec ts;
+    if (!guest_read(&ts, request, sizeof ts))
+        return -EFAULT;
+    if (trace_repeats(t))
+        ts = t->trace.left;
+    int64_t rc = thread_host_call(t, SYS_clock_nanosleep, clock, 0, guest_address(&ts),
+                                  guest_address(&t->trace.left), 0, 0);
+    if (rc == -EINTR && remain && !guest_write(remain, &t->trace.left, sizeof t->trace.left))
+        return -EFAULT;
+    return rc;
+}
+
+int64_t sys_nanosleep(struct thread *t, const uint64_t a[SYSCALL_ARGS])
+{
+    return sleep_relative(t, CLOCK_MONOTONIC, a[0], a[1]);
+}
+
+int64_t sys_clock_nanosleep(struct thread *t, const uint64_t a[SYSCALL_ARGS])
+{
+    if ((uint32_t)a[1] & TIMER_ABSTIME)
+        return syscall_host(t, SYS_clock_nanosleep, a);
+    return sleep_relative(t, a[0], a[2], a[3]);
+}
+
 /* ---- processors (asm/hwprobe.h) ---- */
 
 enum hwprobe_key {

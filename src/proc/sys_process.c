@@ -118,11 +118,13 @@ int64_t sys_exit(struct thread *t, const uint64_t a[SYSCALL_ARGS])
     /* What has been noted may be for the whole process, and would end with this thread. */
     if (!signals_block_all(t))
         return -THREAD_RESTART;
+    trace_exit(t, (int)a[0]);
     thread_exit(t, (int)a[0]);
 }
 
 int64_t sys_exit_group(struct thread *t, const uint64_t a[SYSCALL_ARGS])
 {
+    trace_exit(t, (int)a[0]);
     process_exit(t->process, (int)a[0]);
 }
 

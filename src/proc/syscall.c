@@ -143,17 +143,22 @@ static inline int64_t syscall_do(struct thread *t, const struct syscall *c,
     return c->paths ? syscall_with_paths(t, c, a) : syscall_host(t, c->host, a);
 }
 
-/* With filters or --strace. */
+/* With filters, a tracer or --strace. */
 static __attribute__((noinline)) int64_t syscall_watched(struct thread *t, uint64_t number,
-                                                         const struct syscall *c,
                                                          uint64_t a[SYSCALL_ARGS])
 {
     bool told = t->process->config->strace;
     int64_t result;
+    if (!trace_enter(t, &number, a))
+        return (int64_t)t->hart->x[REG_A0];
     if (told)
         strace_enter(t, number, a);
-    if (!t->seccomp.active || seccomp_allows(t, number, a, &result))
-        result = syscall_do(t, c, a);
+    if (t->seccomp.active && !seccomp_allows(t, number, a, &result))
+        ;
+    else if (trace_active(&t->trace) && !trace_reload(t, &number, a))
+        result = (int64_t)t->hart->x[REG_A0];
+    else
+        result = syscall_do(t, syscall_find(number), a);
     if (told)
         strace_leave(t, number, a, result);
     return result;
@@ -164,13 +169,16 @@ void syscall_serve(struct thread *t)
     struct rv_hart *h = t->hart;
     const uint64_t *x = &h->x[REG_A0];
     uint64_t a[SYSCALL_ARGS] = {x[0], x[1], x[2], x[3], x[4], x[5]};
-    uint64_t number = h->x[REG_A7];
-    const struct syscall *c = syscall_find(number);
+    uint64_t number = h->x[REG_A7], first = a[0];
     int64_t result;
-    if (unlikely(t->seccomp.active || t->process->config->strace))
-        result = syscall_watched(t, number, c, a);
+    if (unlikely(t->seccomp.active || t->process->config->strace || trace_active(&t->trace)))
+        result = syscall_watched(t, number, a);
     else
-        result = syscall_do(t, c, a);
+        result = syscall_do(t, syscall_find(number), a);
+    if (unlikely(trace_active(&t->trace))) {
+        trace_leave(t, result, first);
+        return;
+    }
     if (unlikely(result == -THREAD_RESTART)) {
         h->pc -= 4;
     } else if (likely(result != SYSCALL_NO_RESULT)) {

@@ -8,6 +8,7 @@
 #include "proc/thread.h"
 
 #include "base/bits.h"
+#include "host/host_thread.h"
 #include "isa/riscv64/decode.h"
 #include "proc/robust.h"
 
@@ -172,6 +173,7 @@ void thread_forked(struct thread *t)
     t->vfork = false; /* fork's child has memory of its own */
     atomic_store(&p->alive, 1);
     t->tid = (pid_t)syscall(SYS_gettid);
+    tracer_init(&p->tracer);
 }
 
 /* ---- all at once ---- */
@@ -241,12 +243,15 @@ static void thread_step(struct thread *t)
         signals_deliver(t);
     if (!thread_enter(t))
         return;
-    enum vcpu_exit exit = t->vcpu.engine->run(&t->vcpu, UINT64_MAX);
+    bool one = trace_steps(&t->trace);
+    enum vcpu_exit exit = t->vcpu.engine->run(&t->vcpu, one ? 1 : UINT64_MAX);
     atomic_store_explicit(&t->vcpu.in_guest, false, memory_order_release);
     if (exit == VCPU_EXIT_CALL)
         syscall_serve(t);
     else if (exit == VCPU_EXIT_TRAP)
         signal_exception(t, (unsigned)t->hart->scause, t->hart->stval);
+    else if (exit == VCPU_EXIT_LIMIT)
+        trace_stepped(t);
 }
 
 void thread_run(struct thread *t)
@@ -289,8 +294,7 @@ static void thread_clear_tid(const struct thread *t)
  */
 static _Noreturn void thread_stay(void)
 {
-    uint64_t all = UINT64_MAX;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+    host_thread_block_signals(); /* but what tracers ask by */
     for (;;)
         pause();
 }

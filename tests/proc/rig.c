@@ -145,6 +145,56 @@ void mm_print_maps(struct mm *mm, FILE *out)
     fputs("00010000-00012000 r-xp 00000000 08:01 42 /program\n", out);
 }
 
+int64_t trace_me(struct thread *t)
+{
+    (void)t;
+    rig_note("trace me", 0, 0, 0, 0);
+    return 0;
+}
+
+void trace_exit(struct thread *t, int status)
+{
+    (void)t;
+    (void)status;
+}
+
+bool trace_enter(struct thread *t, uint64_t *number, uint64_t a[6])
+{
+    (void)t;
+    (void)number;
+    (void)a;
+    return true;
+}
+
+bool trace_reload(const struct thread *t, uint64_t *number, uint64_t a[6])
+{
+    (void)t;
+    (void)number;
+    (void)a;
+    return true;
+}
+
+bool trace_seccomp(struct thread *t, uint64_t number, const uint64_t a[6], uint32_t data)
+{
+    (void)t;
+    (void)number;
+    (void)a;
+    (void)data;
+    return false;
+}
+
+bool trace_repeats(const struct thread *t)
+{
+    (void)t;
+    return false;
+}
+
+void trace_leave(struct thread *t, int64_t result, uint64_t first_arg)
+{
+    (void)first_arg;
+    t->hart->x[REG_A0] = (uint64_t)result;
+}
+
 bool signals_block_all(struct thread *t)
 {
     return !t->signals.pending;
