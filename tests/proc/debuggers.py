@@ -129,7 +129,7 @@ def test_strace_follows():
         expect(lines, [r'write\(1, "word\\n", 5'])
         expect(lines, [r'read\(0, "word\\n", |read resumed>"word\\n", '])
         expect(lines, [r"--- SIGCHLD {si_signo=SIGCHLD, si_code=CLD_EXITED, si_pid=\d+",
-                       r"^%s exit_group\(3\)" % first, r"^%s \+\+\+ exited with 3" % first])
+                       r"^%s +exit_group\(3\)" % first, r"^%s +\+\+\+ exited with 3" % first])
 
 
 THREADS = r"""
@@ -165,11 +165,11 @@ def test_strace_threads():
         expect(lines, [r"clone3\({flags=CLONE_VM\|CLONE_FS\|.*CLONE_THREAD", r"getppid\(",
                        r"clone\(child_stack=.*CLONE_VM\|CLONE_VFORK",
                        r'execve\(".*/true", \["true"\]',
-                       r"^%s ppoll\(NULL, 0, NULL, NULL, 0\) += \? ERESTARTNOHAND" % first,
-                       r"^%s --- SIGALRM {si_signo=SIGALRM, si_code=SI_KERNEL} ---" % first,
-                       r"^%s rt_sigreturn\({mask=\[\]}\) += -1 EINTR" % first,
+                       r"^%s +ppoll\(NULL, 0, NULL, NULL, 0\) += \? ERESTARTNOHAND" % first,
+                       r"^%s +--- SIGALRM {si_signo=SIGALRM, si_code=SI_KERNEL} ---" % first,
+                       r"^%s +rt_sigreturn\({mask=\[\]}\) += -1 EINTR" % first,
                        r"--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_USER, si_pid=%s" % first,
-                       r"^%s \+\+\+ killed by SIGUSR1" % first])
+                       r"^%s +\+\+\+ killed by SIGUSR1" % first])
 
 
 SLEEPS = r"""
