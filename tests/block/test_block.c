@@ -54,7 +54,7 @@ static off_t image_size(void)
 static struct block *open_image(bool readonly)
 {
     struct error err = {0};
-    struct block *b = block_open(path, readonly, &err);
+    struct block *b = block_open(path, &(struct block_options){.readonly = readonly}, &err);
     if (!b)
         fail_msg("%s", err.msg);
     return b;
@@ -75,7 +75,7 @@ static int write_at(struct block *b, uint64_t offset, const void *buf, size_t le
 static void assert_refused(const char *file, bool readonly, int code, const char *sentence)
 {
     struct error err = {0};
-    assert_null(block_open(file, readonly, &err));
+    assert_null(block_open(file, &(struct block_options){.readonly = readonly}, &err));
     assert_int_equal(err.code, code);
     if (!strstr(err.msg, sentence) || !strstr(err.msg, file))
         fail_msg("'%s' does not say '%s' of '%s'", err.msg, sentence, file);
@@ -106,8 +106,8 @@ static void a_file_without_write_permission_can_be_read(void **state)
         assert_int_equal(seteuid(65534), 0);
     }
     struct error err = {0};
-    struct block *w = block_open(path, false, &err);
-    struct block *r = block_open(path, true, NULL);
+    struct block *w = block_open(path, &(struct block_options){0}, &err);
+    struct block *r = block_open(path, &(struct block_options){.readonly = true}, NULL);
     if (getuid() == 0)
         assert_int_equal(seteuid(0), 0);
     assert_null(w);
