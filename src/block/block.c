@@ -8,11 +8,12 @@
 
 /* Formats, the ones that can be told by their contents first. */
 static const struct block_ops *const block_drivers[] = {
+    &block_qcow2_ops,
     &block_raw_ops,
 };
 #define DRIVER_COUNT (sizeof block_drivers / sizeof block_drivers[0])
 
-static const struct block_ops *block_named(const char *path, const char *format, struct error *err)
+const struct block_ops *block_find_driver(const char *path, const char *format, struct error *err)
 {
     for (unsigned i = 0; i < DRIVER_COUNT; i++)
         if (!strcmp(block_drivers[i]->name, format))
@@ -50,7 +51,7 @@ static struct block *block_new(const char *path, const struct block_ops *ops,
     return b;
 }
 
-static void block_drop(struct block *b)
+static void block_close(struct block *b)
 {
     b->ops->close(b);
     block_free(b->backing);
@@ -69,7 +70,7 @@ struct block *block_open_depth(const char *path, const struct block_options *opt
                   CHAIN_MAX);
         return NULL;
     }
-    if (options->format && !(ops = block_named(path, options->format, err)))
+    if (options->format && !(ops = block_find_driver(path, options->format, err)))
         return NULL;
     if (block_file_open(&file, path, options->readonly, err))
         return NULL;
@@ -84,7 +85,7 @@ struct block *block_open_depth(const char *path, const struct block_options *opt
     b->readonly = options->readonly;
     b->probed = !options->format;
     if (ops->open(b, options, depth, err)) {
-        block_drop(b);
+        block_close(b);
         return NULL;
     }
     return b;
@@ -99,7 +100,7 @@ void block_free(struct block *b)
 {
     if (!b)
         return;
-    block_drop(b);
+    block_close(b);
 }
 
 uint64_t block_size(const struct block *b)
@@ -129,7 +130,7 @@ struct block *block_backing(const struct block *b)
 
 /* ---- requests ---- */
 
-static int block_check(const struct block *b, uint64_t offset, uint64_t len, bool change)
+static int block_check_range(const struct block *b, uint64_t offset, uint64_t len, bool change)
 {
     if (len > b->size || offset > b->size - len)
         return -EINVAL;
@@ -153,7 +154,7 @@ int block_check_request(const struct block *b, struct block_request *r)
         return 0;
     if (r->op == BLOCK_READ || r->op == BLOCK_WRITE)
         rc = block_iov_bytes(r->iov, r->iov_count, &r->bytes);
-    return rc ? rc : block_check(b, r->offset, r->bytes, r->op != BLOCK_READ);
+    return rc ? rc : block_check_range(b, r->offset, r->bytes, r->op != BLOCK_READ);
 }
 
 int block_readv(struct block *b, uint64_t offset, const struct iovec *iov, int n)
@@ -161,7 +162,7 @@ int block_readv(struct block *b, uint64_t offset, const struct iovec *iov, int n
     uint64_t bytes;
     int rc = block_iov_bytes(iov, n, &bytes);
     if (!rc)
-        rc = block_check(b, offset, bytes, false);
+        rc = block_check_range(b, offset, bytes, false);
     return rc || !bytes ? rc : b->ops->readv(b, offset, iov, n);
 }
 
@@ -170,7 +171,7 @@ int block_writev(struct block *b, uint64_t offset, const struct iovec *iov, int 
     uint64_t bytes;
     int rc = block_iov_bytes(iov, n, &bytes);
     if (!rc)
-        rc = block_check(b, offset, bytes, true);
+        rc = block_check_range(b, offset, bytes, true);
     return rc || !bytes ? rc : b->ops->writev(b, offset, iov, n);
 }
 
@@ -197,7 +198,7 @@ int block_flush(struct block *b)
 
 int block_discard(struct block *b, uint64_t offset, uint64_t len)
 {
-    int rc = block_check(b, offset, len, true);
+    int rc = block_check_range(b, offset, len, true);
     if (rc || !len)
         return rc;
     return b->ops->discard(b, offset, len);
@@ -205,7 +206,7 @@ int block_discard(struct block *b, uint64_t offset, uint64_t len)
 
 int block_write_zeroes(struct block *b, uint64_t offset, uint64_t len, bool unmap)
 {
-    int rc = block_check(b, offset, len, true);
+    int rc = block_check_range(b, offset, len, true);
     if (rc || !len)
         return rc;
     return b->ops->write_zeroes(b, offset, len, unmap);

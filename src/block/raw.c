@@ -163,6 +163,15 @@ static int raw_resize(struct block *b, uint64_t size, struct error *err)
     return 0;
 }
 
+static int raw_create(struct block_file *f, const char *path, const struct block_create *how,
+                      struct error *err)
+{
+    int rc = block_file_resize(f, how->size);
+    return rc ? error_set(err, -rc, "%s: cannot get a size of %llu bytes: %s", path,
+                          (unsigned long long)how->size, strerror(-rc))
+              : 0;
+}
+
 static bool raw_place(struct block *b, struct block_request *r, struct block_place *place)
 {
     if (r->op == BLOCK_FLUSH) /* which remembers failures */
@@ -186,5 +195,6 @@ const struct block_ops block_raw_ops = {
     .write_zeroes = raw_write_zeroes,
     .map = raw_map,
     .resize = raw_resize,
+    .create = raw_create,
     .place = raw_place,
 };
