@@ -253,6 +253,42 @@ static void zeroes_are_written_with_and_without_unmap(void **state)
     }
 }
 
+/* Else the next start would take it for an image whose backing file the guest has chosen. */
+static void a_probed_disk_does_not_become_an_image(void **state)
+{
+    (void)state;
+    uint8_t sector[1024] = "QFI\xfb";
+    make_image(4096);
+    struct block *b = open_image(false);
+    assert_string_equal(block_format(b), "raw");
+    assert_int_equal(write_at(b, 0, sector, 1024), -EPERM);
+    assert_int_equal(write_at(b, 0, sector, 4), -EPERM);
+    assert_int_equal(write_at(b, 0, sector, 3), 0);
+    assert_int_equal(write_at(b, 3, sector + 3, 1), -EPERM);
+    struct iovec parts[3] = {{sector, 1}, {sector + 1, 0}, {sector + 1, 600}};
+    assert_int_equal(block_writev(b, 0, parts, 3), -EPERM);
+    assert_int_equal(write_at(b, 512, sector, 512), 0);
+    sector[3] = 'x';
+    assert_int_equal(write_at(b, 0, sector, 1024), 0);
+    block_free(b);
+    struct error err = {0};
+    b = block_open(path, &(struct block_options){.format = "raw"}, &err);
+    sector[3] = 0xfb;
+    assert_int_equal(write_at(b, 0, sector, 1024), 0);
+    block_free(b);
+    assert_refused(path, false, ENOTSUP, "is of version 0 of qcow2");
+}
+
+static void an_unknown_format_is_refused(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    make_image(4096);
+    assert_null(block_open(path, &(struct block_options){.format = "vmdk"}, &err));
+    assert_int_equal(err.code, EINVAL);
+    assert_non_null(strstr(err.msg, "no disk format 'vmdk'"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -267,6 +303,8 @@ int main(void)
         T(a_file_that_was_cut_is_an_io_error),
         T(one_writer_or_many_readers),
         T(zeroes_are_written_with_and_without_unmap),
+        T(a_probed_disk_does_not_become_an_image),
+        T(an_unknown_format_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /*
- * qcow2 images as hostile input: opening one ends with a sentence or with a disk that can be mapped,
- * read, checked, written, repaired and resized, whatever comes of it; and an image that a check finds
- * whole is whole after it was written.
+ * qcow2 images as hostile input: opening one ends with a sentence or with a disk that can be
+ * mapped, read, checked, written, repaired and resized, whatever comes of it; and an image that a
+ * check finds whole is whole after it was written.
  *
  * Input: the file. Its magic is put right, and its clusters are made small enough to be in it.
  */
