@@ -253,11 +253,7 @@ static void a_reset_waits_for_requests(void **state)
     (void)state;
     struct disk *d = disk_new();
     uint8_t *data = addrspace_ram(d->as, DATA, UNITS * 4096);
-    disk_fill(d, 1);
-    for (unsigned i = 0; i < UNITS; i++)
-        disk_offer(d, i, 1);
-    vring_kick(&d->q);
-    disk_collect(d, UNITS);
+    /* Nothing is there yet, which only the pool can say: the reads take a while. */
     for (unsigned round = 0; round < 100; round++) {
         for (unsigned i = 0; i < UNITS; i++)
             disk_offer(d, i, 0);
