@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     setrlimit(RLIMIT_FSIZE, &limit);
     int fd = memfd_create("image", MFD_CLOEXEC);
     must(fd >= 0 && write(fd, data, size) == (ssize_t)size, "no file");
-    const uint8_t bits[4] = {0, 0, 0, (uint8_t)(9 + data[23] % 4)};
+    const uint8_t bits[4] = {0, 0, 0, (uint8_t)(9 + (data[23] + 3) % 4)};
     must(pwrite(fd, "QFI\xfb", 4, 0) == 4 && pwrite(fd, bits, 4, 20) == 4, "no file");
 
     struct block *b = open_image(fd, true, false);

@@ -237,6 +237,32 @@ static int compare_refcounts(struct check *c)
     return rc;
 }
 
+/* Refcounts of clusters beyond the end of the file, where nothing can be used. */
+static int compare_beyond(struct check *c)
+{
+    struct qcow2 *q = c->q;
+    uint64_t per_block = q->cluster_size * 8 >> q->h.refcount_order;
+    int rc = 0;
+    for (uint64_t i = c->clusters / per_block; !rc && i < q->reftable_entries; i++) {
+        uint64_t offset = qcow2_be64(q->reftable[i]), first = i * per_block;
+        /* A block that two entries name is an error already, and could be named a million times. */
+        if (!table_is_sound(q, offset) || c->refs[offset >> q->h.cluster_bits] != 1)
+            continue;
+        for (uint64_t k = 0; !rc && k < per_block; k++) {
+            uint64_t count = 0;
+            if (first + k >= c->clusters)
+                rc = qcow2_refcount_get(q, first + k, &count);
+            if (rc || !count)
+                continue;
+            c->result->leaks++;
+            c->result->leaks_fixed += c->repair;
+            if (c->repair)
+                rc = qcow2_refcount_set(q, first + k, 0);
+        }
+    }
+    return rc;
+}
+
 /* The flag that an entry of the active tables should have, in place of the one it has. */
 static uint64_t right_flag(const struct check *c, uint64_t entry)
 {
@@ -307,6 +333,8 @@ static int check_run(struct check *c)
     int rc = count_all(c);
     /* Refcount blocks that cannot be read count nothing. */
     q->at_end = c->repair;
+    if (!rc)
+        rc = compare_beyond(c);
     if (!rc)
         rc = compare_refcounts(c);
     if (!rc)
