@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILE_IOV 64
@@ -59,6 +60,8 @@ static int file_open_fd(const char *path, bool readonly, bool *is_device, struct
 enum { LOCK_HELD = 100, LOCK_DENIED = 200 };
 enum { PERM_READ = 1u << 0, PERM_WRITE = 1u << 1, PERM_RESIZE = 1u << 3 };
 #define PERM_COUNT 4
+#define LOCK_TRIES 10u
+#define LOCK_WAIT_NS 20000000
 
 static int file_lock_bytes(int fd, int base, unsigned perms)
 {
@@ -83,17 +86,36 @@ static bool file_lock_is_free(int fd, int base, unsigned perms)
 }
 
 /* A file system that knows no locks (some network ones) is used without. */
-static int file_lock(int fd, const char *path, bool readonly, struct error *err)
+static bool file_try_lock(int fd, bool readonly)
 {
     const unsigned change = PERM_WRITE | PERM_RESIZE;
     const unsigned held = PERM_READ | (readonly ? 0 : change);
     int rc = file_lock_bytes(fd, LOCK_HELD, held);
     if (!rc)
         rc = file_lock_bytes(fd, LOCK_DENIED, change);
-    if (rc && rc != -EAGAIN && rc != -EACCES)
-        return 0;
-    if (!rc && file_lock_is_free(fd, LOCK_DENIED, held) && file_lock_is_free(fd, LOCK_HELD, change))
-        return 0;
+    if (rc)
+        return rc != -EAGAIN && rc != -EACCES;
+    return file_lock_is_free(fd, LOCK_DENIED, held) && file_lock_is_free(fd, LOCK_HELD, change);
+}
+
+static void file_unlock(int fd)
+{
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+/*
+ * A program that was killed leaves its files to the kernel's ring, which closes them some
+ * milliseconds after its end; and two that look at once find each other. So there are some tries.
+ */
+static int file_lock(int fd, const char *path, bool readonly, struct error *err)
+{
+    for (unsigned i = 0; i < LOCK_TRIES; i++) {
+        if (file_try_lock(fd, readonly))
+            return 0;
+        file_unlock(fd);
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_WAIT_NS}, NULL);
+    }
     return error_set(err, EBUSY,
                      readonly
                          ? "%s: another program has this disk open for writing; stop it first"

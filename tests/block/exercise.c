@@ -422,6 +422,16 @@ static int run_verify(char **argv)
     return 0;
 }
 
+static int run_wipe(char **argv)
+{
+    struct block *b = open_disk(argv[0], argv[1], false);
+    int rc = block_write_zeroes(b, 0, block_size(b), true);
+    if (rc)
+        die("zeroes", 0, rc);
+    block_free(b);
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -429,10 +439,8 @@ int main(int argc, char **argv)
         int words;
         int (*run)(char **argv);
     } modes[] = {
-        {"random", 5, run_random},
-        {"queue", 6, run_queue},
-        {"kill", 4, run_kill},
-        {"verify", 3, run_verify},
+        {"random", 5, run_random}, {"queue", 6, run_queue},   {"wipe", 2, run_wipe},
+        {"kill", 4, run_kill},     {"verify", 3, run_verify},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(modes); i++)
         if (argc == modes[i].words + 2 && !strcmp(argv[1], modes[i].name))
