@@ -8,12 +8,12 @@
 #include <string.h>
 
 #define CACHE_MIN 8u
-#define CACHE_MAX 4096u
 
-int qcow2_cache_init(struct qcow2_cache *c, uint64_t cluster_size, uint64_t budget)
+int qcow2_cache_init(struct qcow2_cache *c, uint64_t cluster_size, uint64_t budget, uint64_t most)
 {
     uint64_t count = budget / cluster_size;
-    count = count < CACHE_MIN ? CACHE_MIN : count > CACHE_MAX ? CACHE_MAX : count;
+    count = count < most ? count : most;
+    count = count < CACHE_MIN ? CACHE_MIN : count;
     *c = (struct qcow2_cache){.count = (unsigned)count, .bucket_count = (unsigned)count};
     c->tables = calloc(count, sizeof *c->tables);
     c->buckets = calloc(count, sizeof *c->buckets);

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #define L2_BUDGET (UINT64_C(16) << 20)
+#define L2_MOST 4096u
 #define REFBLOCK_BUDGET (UINT64_C(4) << 20)
+#define REFBLOCKS_MOST 512u
 
 /* ---- tables ---- */
 
@@ -150,6 +152,12 @@ static int open_for_writing(struct qcow2 *q, const struct block_options *options
     return rc || options->repair ? rc : settle_dirty(q, err);
 }
 
+/* A small disk has few. */
+static uint64_t l2_most(const struct qcow2 *q)
+{
+    return q->l1_entries < L2_MOST ? q->l1_entries : L2_MOST;
+}
+
 static int qcow2_open(struct block *b, const struct block_options *options, unsigned depth,
                       struct error *err)
 {
@@ -167,8 +175,8 @@ static int qcow2_open(struct block *b, const struct block_options *options, unsi
     if (rc)
         return error_set(err, -rc, "%s: cannot find its size: %s", b->path, strerror(-rc));
     rc = load_tables(q, err);
-    if (!rc && (qcow2_cache_init(&q->l2, q->cluster_size, L2_BUDGET) ||
-                qcow2_cache_init(&q->refblocks, q->cluster_size, REFBLOCK_BUDGET)))
+    if (!rc && (qcow2_cache_init(&q->l2, q->cluster_size, L2_BUDGET, l2_most(q)) ||
+                qcow2_cache_init(&q->refblocks, q->cluster_size, REFBLOCK_BUDGET, REFBLOCKS_MOST)))
         rc = error_set(err, ENOMEM, "%s: out of memory", b->path);
     if (!rc && options->snapshot)
         rc = enter_snapshot(q, options->snapshot, err);

@@ -179,7 +179,8 @@ bool qcow2_in_file(const struct qcow2 *q, uint64_t offset, uint64_t bytes);
 
 /* ---- cache.c ---- */
 
-int qcow2_cache_init(struct qcow2_cache *c, uint64_t cluster_size, uint64_t budget);
+/* `budget` in bytes; not more than `most` tables, but some. */
+int qcow2_cache_init(struct qcow2_cache *c, uint64_t cluster_size, uint64_t budget, uint64_t most);
 void qcow2_cache_fini(struct qcow2_cache *c);
 /* The table at offset if it is there, else NULL. Lock held, as for all of these. */
 struct qcow2_table *qcow2_cache_peek(struct qcow2_cache *c, uint64_t offset);
