@@ -120,6 +120,8 @@ static int create_preallocate(const char *path, const struct block_create *how, 
     if (!b)
         return -err->code;
     int rc = qcow2_preallocate_block(b);
+    if (!rc)
+        rc = block_flush(b);
     block_free(b);
     return rc ? error_set(err, -rc, "%s: cannot be preallocated: %s", path, strerror(-rc)) : 0;
 }

@@ -107,10 +107,8 @@ static int set_disk(void *ctx, const char *value, struct error *err)
     for (char *comma; (comma = strrchr(path, ',')); *comma = 0) {
         if (!strcmp(comma, ",readonly"))
             disk->readonly = true;
-        else if (!strcmp(comma, ",format=raw"))
-            disk->format = "raw";
-        else if (!strcmp(comma, ",format=qcow2"))
-            disk->format = "qcow2";
+        else if (!strncmp(comma, ",format=", 8))
+            disk->format = comma + 8;
         else
             break;
     }

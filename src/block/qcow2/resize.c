@@ -106,7 +106,7 @@ static int shrink(struct qcow2 *q, uint64_t size)
         uint64_t rest = (from < q->block.size ? from : q->block.size) - size;
         rc = qcow2_write_zeroes(&q->block, size, rest, false);
     }
-    return rc;
+    return rc ? rc : qcow2_flush(&q->block);
 }
 
 /* What a larger backing disk has there must not show. */
