@@ -280,7 +280,7 @@ static int run_queue(char **argv)
 /*
  * Every unit of the disk has versions. Version v is a unit of words that name the unit and v, or
  * zeroes if v is a multiple of 5. After a kill a unit must hold a version between the last one that
- * was flushed and the last one that was begun.
+ * was flushed and the last one that was begun, each sector by itself.
  */
 struct state {
     _Atomic uint32_t begun, completed, flushed;
@@ -378,12 +378,12 @@ static int run_kill(char **argv)
     return 0;
 }
 
-static uint32_t verify_unit(uint64_t unit, const uint64_t *words, const struct state *st)
+static uint32_t verify_sector(uint64_t unit, const uint64_t *words, const struct state *st)
 {
     uint32_t from = atomic_load(&st->flushed), to = atomic_load(&st->begun);
-    for (unsigned i = 1; i < UNIT / 8; i++)
+    for (unsigned i = 1; i < BLOCK_SECTOR / 8; i++)
         if (words[i] != words[0])
-            die("a unit is of two versions", unit * UNIT, 0);
+            die("a sector is of two versions", unit * UNIT, 0);
     if (!words[0]) {
         uint32_t last = to - to % 5;
         if (last < from)
@@ -397,6 +397,17 @@ static uint32_t verify_unit(uint64_t unit, const uint64_t *words, const struct s
         die("a unit has the wrong version", unit * UNIT, 0);
     }
     return version;
+}
+
+/* The oldest version in it: a unit that was being written may have sectors of several. */
+static uint32_t verify_unit(uint64_t unit, const uint64_t *words, const struct state *st)
+{
+    uint32_t oldest = UINT32_MAX;
+    for (unsigned i = 0; i < UNIT / 8; i += BLOCK_SECTOR / 8) {
+        uint32_t version = verify_sector(unit, words + i, st);
+        oldest = version < oldest ? version : oldest;
+    }
+    return oldest;
 }
 
 /* What is there counts as flushed from now on. */
