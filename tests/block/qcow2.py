@@ -180,6 +180,12 @@ def test_snapshots():
             for i in range(3):
                 same(image, "%s/%d" % (directory, i), "--snapshot", "state%d" % i)
             same(image, directory + "/1", "--snapshot", "2")
+            if options != "compat=0.10":
+                disk("resize", image, "+100M")
+                os.truncate(now, 106 * MIB)
+                whole(image, now)
+                same(image, directory + "/2", "--snapshot", "state2")
+            disk("resize", "--shrink", image, "1M", codes=(2,))
             # QEMU goes back to one, and finds it as it was.
             img("snapshot", "-a", "state0", image)
             whole(image, directory + "/0")
@@ -300,6 +306,72 @@ def test_kill():
             if part == 1:
                 same(image, directory + "/snapshot", "--snapshot", "state")
     print("%d kills, %d left leaks; the last one: %s" % (kills, leaks, lines.strip()))
+
+
+def test_overlap():
+    """A write that would hit metadata marks the image as damaged and changes nothing else."""
+    with scratch() as directory:
+        image, raw = directory + "/image", directory + "/raw"
+        write(raw, os.urandom(MIB))
+        for place in ("header", "l1", "reftable", "refblock", "l2"):
+            for version in (3, 2):
+                if os.path.exists(image):
+                    os.unlink(image)
+                disk("convert", "--to", "qcow2", "--image-version", version, raw, image)
+                data = bytearray(open(image, "rb").read())
+                l1 = int.from_bytes(data[40:48], "big")
+                reftable = int.from_bytes(data[48:56], "big")
+                l2 = int.from_bytes(data[l1:l1 + 8], "big") & (1 << 56) - 1
+                refblock = int.from_bytes(data[reftable:reftable + 8], "big")
+                target = {"header": 0, "l1": l1, "reftable": reftable, "refblock": refblock,
+                          "l2": l2}[place]
+                for entry in range(16):
+                    data[l2 + 8 * entry:l2 + 8 * entry + 8] = (target | 1 << 63).to_bytes(8, "big")
+                write(image, bytes(data))
+                if os.path.exists(directory + "/shadow"):
+                    os.unlink(directory + "/shadow")
+                disk("convert", image, directory + "/shadow", "--to", "raw", codes=(0, 2))
+                code, _, err = run(["random", image, "qcow2", directory + "/shadow", "2", "1000"],
+                                   program=exercise)
+                check(code == 1 and b"Input/output error" in err, "%s was written" % place, err)
+                now = bytearray(open(image, "rb").read())
+                if version == 3:
+                    check(now[79] == 2, "the image is not marked")
+                    now[79] = 0
+                    check("marked" in disk("resize", image, "+1M", codes=(2,)), "it is still written")
+                    check("corrupt: true" in img("info", image), "qemu-img sees no mark")
+                check(now[:len(data)] == data, "%s has changed" % place)
+
+
+def test_space():
+    """What is zeroed goes back to the host, and its clusters are used again."""
+    with scratch() as directory:
+        image, raw = directory + "/image", directory + "/raw"
+        write(raw, os.urandom(8 * MIB))
+        disk("convert", "--to", "qcow2", raw, image)
+        full = os.stat(image)
+        work("wipe", image, "qcow2")
+        check(os.stat(image).st_blocks * 512 < full.st_blocks * 512 - 7 * MIB,
+              "the host has not got its space back")
+        work("random", image, "qcow2", directory + "/shadow", 7, 300)
+        check(os.stat(image).st_size <= full.st_size + MIB, "free clusters are not used again")
+        whole(image, directory + "/shadow")
+
+
+def test_progress():
+    """Long work shows how far it is, on a terminal only, and takes the line away."""
+    with scratch() as directory:
+        raw, image = directory + "/raw", directory + "/image.qcow2"
+        write(raw, os.urandom(5 * MIB))
+        with harness.Machine(["disk", "convert", raw, image]) as m:
+            m.end(0)
+            check(b"convert [" in m.log and b"100%" in m.log, "no progress is shown", m.log)
+            check(m.log.endswith(b"\r\x1b[K"), "the line stays", m.log)
+        with harness.Machine(["disk", "check", image]) as m:
+            m.end(0)
+            check(b"check [" in m.log, "no progress is shown", m.log)
+        _, out, err = run(["disk", "convert", raw, image + "2"])
+        check(not out and not err, "there is output without a terminal", out + err)
 
 
 def test_dirty():

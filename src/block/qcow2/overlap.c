@@ -1,6 +1,8 @@
 /* Which host clusters hold metadata, so that nothing else is written there. */
 #include "block/qcow2/qcow2.h"
 
+#include "base/bits.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -59,19 +61,23 @@ void qcow2_set_remove(struct qcow2_set *s, uint64_t cluster)
     }
 }
 
-static bool meets(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes)
+/* Does a write meet the clusters of a table? */
+static bool meets(const struct qcow2 *q, uint64_t offset, uint64_t bytes, uint64_t table,
+                  uint64_t table_bytes)
 {
-    return a_bytes && b_bytes && a < b + b_bytes && b < a + a_bytes;
+    uint64_t end = table + align_up(table_bytes, q->cluster_size);
+    return bytes && table_bytes && offset < end && table < offset + bytes;
 }
 
 static bool meets_snapshots(const struct qcow2 *q, uint64_t offset, uint64_t bytes)
 {
     if (!q->h.snapshots)
         return false;
-    if (meets(offset, bytes, q->h.snapshots_offset, q->snapshots_end - q->h.snapshots_offset))
+    if (meets(q, offset, bytes, q->h.snapshots_offset, q->snapshots_end - q->h.snapshots_offset))
         return true;
     for (uint32_t i = 0; q->snapshots && i < q->h.snapshots; i++)
-        if (meets(offset, bytes, q->snapshots[i].l1_offset, q->snapshots[i].l1_size * UINT64_C(8)))
+        if (meets(q, offset, bytes, q->snapshots[i].l1_offset,
+                  q->snapshots[i].l1_size * UINT64_C(8)))
             return true;
     return false;
 }
@@ -82,9 +88,9 @@ int qcow2_may_write(struct qcow2 *q, uint64_t offset, uint64_t bytes, enum qcow2
         return -EIO;
     bool bad = offset < q->cluster_size || meets_snapshots(q, offset, bytes);
     if (part != QCOW2_PART_L1)
-        bad = bad || meets(offset, bytes, q->h.l1_offset, q->l1_entries * 8);
+        bad = bad || meets(q, offset, bytes, q->h.l1_offset, q->l1_entries * 8);
     if (part != QCOW2_PART_REFTABLE)
-        bad = bad || meets(offset, bytes, q->h.reftable_offset,
+        bad = bad || meets(q, offset, bytes, q->h.reftable_offset,
                            (uint64_t)q->h.reftable_clusters << q->h.cluster_bits);
     uint64_t last = (offset + bytes - 1) >> q->h.cluster_bits;
     for (uint64_t c = offset >> q->h.cluster_bits; part != QCOW2_PART_TABLE && c <= last && !bad;

@@ -224,7 +224,7 @@ struct qcow2_space {
 int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t least, struct qcow2_space *space);
 /* Gives back what no table has ever named. */
 void qcow2_unalloc(struct qcow2 *q, const struct qcow2_space *space);
-/* Clusters that tables on disk may still name: free after the next flush. */
+/* Clusters that tables on disk may still name: free after the next flush. -EIO: they are tables. */
 int qcow2_free_later(struct qcow2 *q, uint64_t cluster, uint64_t count, bool discard);
 /* Writes all changed tables in their order, and then frees what waits for it. */
 int qcow2_flush_tables(struct qcow2 *q);

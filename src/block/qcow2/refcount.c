@@ -309,6 +309,11 @@ void qcow2_unalloc(struct qcow2 *q, const struct qcow2_space *s)
 int qcow2_free_later(struct qcow2 *q, uint64_t cluster, uint64_t count, bool discard)
 {
     struct qcow2_pending *last = q->pending_count ? &q->pending[q->pending_count - 1] : NULL;
+    /* What a wrong entry names may be a table in use. */
+    int rc = qcow2_may_write(q, cluster << q->h.cluster_bits, count << q->h.cluster_bits,
+                             QCOW2_PART_DATA);
+    if (rc)
+        return rc;
     if (last && last->cluster + last->count == cluster && last->discard == discard) {
         last->count += count;
         return 0;
