@@ -192,14 +192,14 @@ static void print_stats(struct vm *vm)
             "decoded       %llu instructions, %llu pages\n"
             "guest time    %.6f s\n"
             "host time     %.6f s\n"
-            "resident      %llu KiB\n"
+            "resident      %llu KiB, %llu KiB of zeros given back\n"
             "state hash    %016llx\n",
             (unsigned long long)s.engine.instructions,
             seconds > 0 ? (double)s.engine.instructions / seconds / 1e6 : 0,
             (unsigned long long)s.engine.traps, (unsigned long long)s.engine.tlb_misses,
             (unsigned long long)s.engine.decoded, (unsigned long long)s.engine.code_pages,
             (double)s.guest_ns / 1e9, seconds, (unsigned long long)s.resident_kib,
-            (unsigned long long)vm_hash(vm));
+            (unsigned long long)s.given_back_kib, (unsigned long long)vm_hash(vm));
     if (s.engine.regions)
         engine_stats_print_translator(&s.engine, stderr);
 }

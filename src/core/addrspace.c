@@ -6,11 +6,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
 
 #define PAGE UINT64_C(4096)
 #define MAX_REGIONS 64
+#define FEW_ZEROS (16 * PAGE) /* are not given back */
 
 enum region_kind { REGION_RAM, REGION_ROM, REGION_MMIO };
 
@@ -303,6 +305,62 @@ static uint64_t region_seek(const struct region *r, uint64_t offset, int whence)
         return (uint64_t)found;
     /* No data any more; or the host cannot say, and all of it is looked at. */
     return whence == SEEK_DATA && errno != ENXIO ? offset : r->size;
+}
+
+uint64_t addrspace_resident(const struct addrspace *as)
+{
+    uint64_t blocks = 0;
+    for (unsigned i = 0; i < as->count; i++) {
+        struct stat st;
+        if (as->regions[i].kind != REGION_MMIO && !fstat(as->regions[i].fd, &st))
+            blocks += (uint64_t)st.st_blocks;
+    }
+    return blocks * 512;
+}
+
+/* The `len` zero bytes before `end` become a hole, if they are worth it. Returns how many did. */
+static uint64_t region_drop(const struct region *r, uint64_t end, uint64_t len)
+{
+    if (len < FEW_ZEROS || fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                     (off_t)(end - len), (off_t)len))
+        return 0;
+    return len;
+}
+
+/* From *off on, no more than *bytes of what was touched. */
+static uint64_t region_drop_zeros(const struct region *r, uint64_t *off, uint64_t *bytes)
+{
+    uint64_t dropped = 0;
+    while (*bytes >= PAGE && (*off = region_seek(r, *off, SEEK_DATA)) < r->size) {
+        uint64_t end = region_seek(r, *off, SEEK_HOLE), zeros = 0;
+        for (; *off < end && *bytes >= PAGE; *off += PAGE, *bytes -= PAGE) {
+            if (page_is_zero(r->host + *off)) {
+                zeros += PAGE;
+                continue;
+            }
+            dropped += region_drop(r, *off, zeros);
+            zeros = 0;
+        }
+        dropped += region_drop(r, *off, zeros);
+    }
+    return dropped;
+}
+
+uint64_t addrspace_drop_zeros(struct addrspace *as, gpa_t *from, uint64_t *bytes)
+{
+    uint64_t dropped = 0;
+    for (unsigned i = 0; i < as->count; i++) {
+        const struct region *r = &as->regions[i];
+        if (r->kind != REGION_RAM || (*from > r->base && *from - r->base >= r->size))
+            continue;
+        uint64_t off = *from > r->base ? *from - r->base : 0;
+        dropped += region_drop_zeros(r, &off, bytes);
+        *from = r->base + off;
+        if (*bytes < PAGE)
+            return dropped;
+    }
+    *from = 0;
+    return dropped;
 }
 
 /* Calls fn for each page of memory that is not all zero. */

@@ -62,6 +62,16 @@ bool addrspace_copy_out(const struct addrspace *as, gpa_t gpa, void *data, uint6
 /* As copy_in, also into ROM (machine construction). */
 bool addrspace_load(struct addrspace *as, gpa_t gpa, const void *data, uint64_t len);
 
+/* What RAM and ROM cost the host now, in bytes. */
+uint64_t addrspace_resident(const struct addrspace *as);
+/*
+ * Gives zero pages of RAM back to the host, those that have 15 or more neighbours: single ones
+ * would soon cost a fault each. Looks at *bytes of what was ever touched, from *from on. Then *from
+ * is where to go on, 0 when the end was reached, and *bytes what is left of them. Returns the bytes
+ * that were given back. Nobody may write to RAM meanwhile.
+ */
+uint64_t addrspace_drop_zeros(struct addrspace *as, gpa_t *from, uint64_t *bytes);
+
 /* All RAM contents: zero pages are left out. Load clears what the stream does not name. */
 void addrspace_save(struct addrspace *as, struct state_out *out);
 int addrspace_load_state(struct addrspace *as, struct state_in *in, struct error *err);

@@ -480,6 +480,16 @@ void ir_branch(struct ir *ir, ir_ref cond, uint32_t yes, uint32_t no, uint8_t au
     build_edge(ir, from, no);
 }
 
+void ir_enter(struct ir *ir, uint32_t to, uint32_t next)
+{
+    uint32_t from = ir->current;
+    if (!build_end(ir, IR_ENTER, 0, 0))
+        return;
+    build_edge(ir, from, to);
+    if (next != IR_NO_BLOCK)
+        build_edge(ir, from, next);
+}
+
 void ir_exit(struct ir *ir, uint32_t snap)
 {
     assert(ir->overflow || build_has_snap(ir, snap));

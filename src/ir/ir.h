@@ -249,6 +249,12 @@ static inline const struct ir_snap_entry *ir_snap_entries(const struct ir *ir, u
 /* Iteration over the instructions of block b in order; r must not be removed in the body. */
 #define IR_EACH_INS(ir, b, r) for (ir_ref r = (ir)->block[b].first; r; r = (ir)->ins[r].next)
 
+/* Whether a block ends with ENTER. */
+static inline bool ir_is_entrance(const struct ir *ir, uint32_t block)
+{
+    return ir->ins[ir->block[block].last].op == IR_ENTER;
+}
+
 /* Number of value operands that are there: of a CALL without trailing 0s; PHI: 0. */
 unsigned ir_argc(const struct ir_ins *ins);
 
@@ -341,6 +347,12 @@ void ir_tick(struct ir *ir, uint32_t retired, uint32_t snap);
  */
 void ir_jump(struct ir *ir, uint32_t to);
 void ir_branch(struct ir *ir, ir_ref cond, uint32_t yes, uint32_t no, uint8_t aux);
+/*
+ * A region that is entered at several places begins with a chain of blocks that hold nothing else:
+ * each is where the region is entered for `to`, and names the next, IR_NO_BLOCK for the last. Both
+ * blocks are new and get no other edge.
+ */
+void ir_enter(struct ir *ir, uint32_t to, uint32_t next);
 void ir_exit(struct ir *ir, uint32_t snap);
 void ir_exit_ind(struct ir *ir, ir_ref target, uint32_t snap);
 void ir_exit_interp(struct ir *ir, uint32_t snap);

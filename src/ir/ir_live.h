@@ -13,6 +13,9 @@
  * do not touch. Values live round a loop are live in all of it. A value nobody uses has the range
  * of its definition.
  *
+ * In blocks that end with ENTER nothing is live: GETs are made on the way from there into the
+ * region, each for itself.
+ *
  * CONSTs have no position and no interval: they are made where they are used.
  *
  * Uses are those as operand and as PHI argument, sorted. Snapshots extend ranges but are no uses: a
@@ -49,7 +52,7 @@ struct ir_interval {
 };
 
 struct ir_live {
-    struct ir_interval *interval; /* sorted by from */
+    struct ir_interval *interval; /* in the order of definitions */
     uint32_t interval_count;
     struct ir_range *range;
     uint32_t range_count;

@@ -375,7 +375,7 @@ static void live_ranges_of_block(struct ir_live *live, uint32_t b)
     const uint64_t *in = live_set(w, LIVE_IN, b);
     live_uses_of_block(live, b, live_note_end);
     live_snapshots_of_block(live, b, live_note_end);
-    for (uint32_t i = 0; i < w->row; i++) {
+    for (uint32_t i = 0; i < w->row && !ir_is_entrance(ir, b); i++) {
         for (uint64_t m = in[i]; m; m &= m - 1) {
             ir_ref r = w->value[i * 64 + (unsigned)__builtin_ctzll(m)];
             if (live->interval_of[r] != LIVE_NONE)
@@ -387,7 +387,8 @@ static void live_ranges_of_block(struct ir_live *live, uint32_t b)
         if (ir->ins[r].type == IR_VOID || ir->ins[r].op == IR_CONST)
             continue;
         live_new_interval(live, r);
-        live_range_in_block(live, b, r, live->pos[r] + (ir->ins[r].op != IR_PHI));
+        if (!ir_is_entrance(ir, b))
+            live_range_in_block(live, b, r, live->pos[r] + (ir->ins[r].op != IR_PHI));
     }
 }
 
@@ -399,6 +400,14 @@ static void live_flatten_ranges(struct ir_live *live)
         struct ir_interval *interval = &live->interval[i];
         uint32_t n = interval->range_first;
         interval->range_first = live->range_count;
+        if (!interval->range_count) { /* of an entrance; nobody uses it */
+            uint32_t from = live->pos[interval->value];
+            live->range[live->range_count++] = (struct ir_range){from + 1, from + 2};
+            interval->range_count = 1;
+            interval->from = from + 1;
+            interval->to = from + 2;
+            continue;
+        }
         for (uint32_t k = 0; k < interval->range_count; k++, n = w->range[n].next)
             live->range[live->range_count++] = (struct ir_range){w->range[n].from, w->range[n].to};
         interval->from = live->range[interval->range_first].from;

@@ -1,11 +1,14 @@
 /*
  * Order of blocks, dominators, loops.
  *
- * The order is a reverse post-order in which the blocks of a (natural) loop are contiguous, its
- * head first. Dominators: Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm". Loops: the
- * bodies of back edges, found backward, inner loops first, each block visited once for each loop
- * level. A cycle with several entries (irreducible) is no loop here: only loop_head is set where a
- * retreating edge ends.
+ * The order is a reverse post-order in which the blocks of a loop are contiguous, its head first.
+ * Dominators: Cooper, Harvey, Kennedy, "A Simple, Fast Dominance Algorithm".
+ *
+ * Loops follow P. Havlak, "Nesting of Reducible and Irreducible Loops" (TOPLAS 1997): the head is
+ * where a retreating edge ends, the body what reaches the edge backward, as far as it descends from
+ * the head in the depth-first tree; inner loops first, each block visited once for each loop level.
+ * So a cycle that is entered at several places is a loop, too, which its head need not dominate;
+ * but what dominates a block of it from outside comes before the head all the same.
  */
 #include "ir/impl.h"
 
@@ -17,15 +20,18 @@ static uint32_t order_near(const struct ir *ir, const struct ir_block *b)
     return b->succ_count == 2 && end->aux != IR_BRANCH_LIKELY;
 }
 
-/* Reachable blocks in post-order into by_block[1]; how many. */
+/* Reachable blocks in post-order into by_block[1], when each was seen into by_block[0]; how many.
+ */
 static uint32_t order_post(struct ir *ir)
 {
-    uint32_t *list = ir->build->by_block[1], *stack = ir->build->by_block[2];
+    uint32_t *seen = ir->build->by_block[0], *list = ir->build->by_block[1];
+    uint32_t *stack = ir->build->by_block[2];
     uint32_t *edge = ir->build->by_block[3]; /* next successor to look at, +1; 0: not seen */
-    uint32_t count = 0, depth = 0;
+    uint32_t count = 0, depth = 0, time = 0;
     memset(edge, 0, ir->block_count * sizeof *edge);
     stack[depth++] = 0;
     edge[0] = 1;
+    seen[0] = time++;
     while (depth) {
         const struct ir_block *b = &ir->block[stack[depth - 1]];
         if (edge[b - ir->block] > b->succ_count) {
@@ -37,6 +43,7 @@ static uint32_t order_post(struct ir *ir)
         uint32_t s = b->succ[last ? near : 1 - near];
         if (!edge[s]) {
             edge[s] = 1;
+            seen[s] = time++;
             stack[depth++] = s;
         }
     }
@@ -100,13 +107,20 @@ static uint32_t order_outermost(uint32_t *outer, uint32_t b)
     return b;
 }
 
-/* Collects the body of the loop at `head` from its back edges. */
+/* Whether b descends from head in the depth-first tree: seen later, left earlier. */
+static bool order_descends(const struct ir *ir, uint32_t head, uint32_t b)
+{
+    const uint32_t *seen = ir->build->by_block[0];
+    return seen[head] <= seen[b] && ir->block[head].order <= ir->block[b].order;
+}
+
+/* Collects the body of the loop at `head` from its retreating edges. */
 static void order_loop(struct ir *ir, uint32_t head, uint32_t *outer, uint32_t *stack)
 {
     uint32_t depth = 0;
     const uint32_t *pred = ir_preds(ir, head);
     for (uint32_t j = 0; j < ir->block[head].pred_count; j++) {
-        if (ir_dominates(ir, head, pred[j]))
+        if (ir->block[head].order <= ir->block[pred[j]].order)
             stack[depth++] = pred[j];
     }
     while (depth) {
@@ -119,7 +133,7 @@ static void order_loop(struct ir *ir, uint32_t head, uint32_t *outer, uint32_t *
         pred = ir_preds(ir, b);
         for (uint32_t j = 0; j < ir->block[b].pred_count; j++) {
             uint32_t p = order_outermost(outer, pred[j]);
-            if (p != head && depth < IR_MAX_PREDS)
+            if (p != head && depth < IR_MAX_PREDS && order_descends(ir, head, p))
                 stack[depth++] = p;
         }
     }
@@ -145,16 +159,6 @@ static void order_loops(struct ir *ir)
         if (ir->block[ir->order[i]].loop_head)
             order_loop(ir, ir->order[i], outer, ir->build->by_phi_arg);
     }
-}
-
-static bool order_is_loop(const struct ir *ir, uint32_t head)
-{
-    const uint32_t *pred = ir_preds(ir, head);
-    for (uint32_t j = 0; j < ir->block[head].pred_count; j++) {
-        if (ir_dominates(ir, head, pred[j]))
-            return true;
-    }
-    return false;
 }
 
 /*
@@ -195,7 +199,7 @@ static void order_depths(struct ir *ir)
 {
     for (uint32_t i = 0; i < ir->order_count; i++) {
         struct ir_block *b = &ir->block[ir->order[i]];
-        if (b->loop_head && order_is_loop(ir, ir->order[i])) {
+        if (b->loop_head) {
             unsigned outer = b->loop == IR_NO_BLOCK ? 0 : ir->block[b->loop].loop_depth;
             b->loop_depth = (uint8_t)(outer < UINT8_MAX ? outer + 1 : outer);
             b->loop = ir->order[i];

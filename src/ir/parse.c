@@ -309,8 +309,12 @@ static void parse_succ(struct parse *p, struct ir_ins *ins)
     struct ir_block *b = &p->ir->block[p->block];
     parse_args(p, ins);
     uint32_t n = ins->op == IR_JUMP ? 1 : 2;
-    for (uint32_t i = 0; i < n; i++)
-        b->succ[i] = parse_block(p);
+    b->succ[0] = parse_block(p);
+    parse_space(p);
+    if (ins->op == IR_ENTER && *p->at != 'b')
+        n = 1;
+    if (n == 2)
+        b->succ[1] = parse_block(p);
     b->succ_count = n;
     if (n == 2 && b->succ[0] == b->succ[1])
         parse_fail(p, "successors are equal");
@@ -352,6 +356,7 @@ static void parse_operands(struct parse *p, struct ir_ins *ins)
         break;
     case IR_JUMP:
     case IR_BRANCH:
+    case IR_ENTER:
         parse_succ(p, ins);
         break;
     default:

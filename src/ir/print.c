@@ -129,6 +129,7 @@ static void print_operands(const struct ir *ir, ir_ref r, FILE *out)
         break;
     case IR_JUMP:
     case IR_BRANCH:
+    case IR_ENTER:
         print_branch(ir, ins, out);
         break;
     default:

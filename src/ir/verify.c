@@ -181,6 +181,19 @@ static void verify_ins(struct verify *v, const struct ir_ins *ins)
         verify_that(v, v->ir->slot_get[ins->imm] == v->at, "a second GET");
 }
 
+/* A block that ends with ENTER: the first one, or one that only such a block leads to. */
+static void verify_enter(struct verify *v, const struct ir_block *block)
+{
+    const struct ir *ir = v->ir;
+    uint32_t b = (uint32_t)(block - ir->block);
+    ir_ref before = ir->ins[block->last].prev;
+    verify_that(v, block->succ_count == 1 || block->succ_count == 2, "number of successors");
+    verify_that(v, !before || ir_is_prelude(ir->ins[before].op), "ENTER is not alone");
+    verify_that(v, !b || ir_is_entrance(ir, ir_preds(ir, b)[0]), "ENTER inside the region");
+    for (uint32_t i = 0; i < block->succ_count; i++)
+        verify_that(v, ir->block[block->succ[i]].pred_count == 1, "a way round an ENTER");
+}
+
 static void verify_shape(struct verify *v, uint32_t b)
 {
     const struct ir *ir = v->ir;
@@ -204,8 +217,12 @@ static void verify_shape(struct verify *v, uint32_t b)
     verify_that(v, stage == 2 && block->last == prev, "no end");
     unsigned end = ir->ins[block->last].op;
     uint32_t succ = end == IR_BRANCH ? 2 : end == IR_JUMP;
-    verify_that(v, block->succ_count == succ, "number of successors");
-    verify_that(v, succ < 2 || block->succ[0] != block->succ[1], "successors are equal");
+    if (end == IR_ENTER)
+        verify_enter(v, block);
+    else
+        verify_that(v, block->succ_count == succ, "number of successors");
+    verify_that(v, block->succ_count < 2 || block->succ[0] != block->succ[1],
+                "successors are equal");
 }
 
 static void verify_edges(struct verify *v, uint32_t b)

@@ -285,6 +285,8 @@ static int elf_load_files(struct mm *mm, const struct elf_args *args, struct elf
         .entry = program->eh.e_entry + program->bias,
         .hwcap = args->hwcap,
     };
+    start->low = program->low + program->bias;
+    start->high = program->high + program->bias;
     start->pc = interpreted ? interpreter->eh.e_entry + interpreter->bias : aux.entry;
     if (start->pc >= MM_HIGH)
         return elf_bad(interpreted ? interpreter : program, EINVAL,

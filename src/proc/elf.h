@@ -31,7 +31,9 @@ int elf_kind(int fd, enum elf_kind *kind, struct elf_script *script);
 
 struct elf_start {
     uint64_t pc, sp;
-    uint64_t auxv, auxv_size; /* where it is on the stack, for /proc/self/auxv */
+    uint64_t auxv, auxv_size;                /* where it is on the stack, for /proc/self/auxv */
+    uint64_t args, environment, strings_end; /* where the strings begin and end */
+    uint64_t low, high;                      /* of the program's file */
 };
 
 struct elf_args {

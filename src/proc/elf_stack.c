@@ -174,7 +174,9 @@ int elf_stack_fill(struct mm *mm, const struct elf_args *args, const struct elf_
     start->sp = s.at = align_down(s.low - 8 * words, 16);
     put_word(&s, argc);
     uint64_t environment = put_pointers(&s, argc, strings);
-    put_pointers(&s, envc, environment);
+    start->strings_end = put_pointers(&s, envc, environment);
+    start->args = strings;
+    start->environment = environment;
     start->auxv = s.at;
     start->auxv_size = sizeof auxv;
     memcpy((void *)(uintptr_t)s.at, auxv, sizeof auxv);

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/prctl.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -405,6 +406,33 @@ static void process_set_name(const char *path)
     prctl(PR_SET_NAME, slash ? slash + 1 : path);
 }
 
+/*
+ * Tells the kernel where the program's arguments, environment and auxv are, as exec does, so that
+ * others find them in /proc, even what the program has written over them. Guise's heap stays the
+ * kernel's: it ends where it does now, and no longer shrinks below.
+ */
+static bool process_tell_kernel(const struct elf_start *start)
+{
+    uint64_t heap = (uint64_t)syscall(SYS_brk, 0);
+    struct prctl_mm_map map = {
+        .start_code = start->low,
+        .end_code = start->high,
+        .start_data = start->low,
+        .end_data = start->high,
+        .start_brk = heap,
+        .brk = heap,
+        .start_stack = start->sp,
+        .arg_start = start->args,
+        .arg_end = start->environment,
+        .env_start = start->environment,
+        .env_end = start->strings_end,
+        .auxv = (void *)(uintptr_t)start->auxv,
+        .auxv_size = (uint32_t)start->auxv_size,
+        .exe_fd = (uint32_t)-1,
+    };
+    return prctl(PR_SET_MM, PR_SET_MM_MAP, &map, sizeof map, 0) == 0;
+}
+
 /* Letters of RISC-V's single-letter extensions that the default has, as bits (AT_HWCAP). */
 static uint64_t process_hwcap(void)
 {
@@ -446,6 +474,7 @@ int proc_run(const struct proc_config *config, struct error *err)
         process_set_name(program.name);
     p->auxv = start.auxv;
     p->auxv_size = start.auxv_size;
+    p->told = process_tell_kernel(&start);
     struct thread *t = thread_new(p, err);
     if (!t)
         return -ENOMEM;

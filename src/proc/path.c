@@ -171,6 +171,8 @@ void path_look_up(struct thread *t, uint64_t guest, bool follow, struct path *pa
         return;
     if (!strncmp(text, "/proc", 5)) {
         path->proc = proc_file_find(text, getpid());
+        if (p->told && (path->proc == PROC_FILE_CMDLINE || path->proc == PROC_FILE_AUXV))
+            path->proc = PROC_FILE_NONE;
         if (path_own_fd(p, text)) {
             path_substitute(path, "/proc/self/fd/none");
             return;

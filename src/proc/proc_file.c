@@ -52,12 +52,12 @@ static bool proc_stat_field(struct process *p, unsigned field, uint64_t *value)
     case 20: /* num_threads */
         *value = proc_threads(p);
         return true;
-    case 28: /* startstack: collectors look for roots from here downwards */
-        *value = p->auxv ? p->auxv : p->mm.stack_end;
-        return true;
     case 47: /* start_brk */
         *value = p->mm.brk_start;
         return true;
+    case 28: /* startstack: collectors look for roots from here downwards */
+        *value = p->auxv ? p->auxv : p->mm.stack_end;
+        return !p->told;
     case 26: /* startcode */
     case 27: /* endcode */
     case 29: /* kstkesp */
@@ -69,7 +69,7 @@ static bool proc_stat_field(struct process *p, unsigned field, uint64_t *value)
     case 50:
     case 51:
         *value = 0;
-        return true;
+        return !p->told;
     default:
         return false;
     }

@@ -51,6 +51,7 @@ struct process {
     int exe_fd;                /* O_PATH */
     int self_fd;               /* guise itself, O_PATH: also where /proc is not mounted */
     uint64_t auxv, auxv_size;
+    bool told;                  /* the kernel knows the arguments and more: exec.c */
     struct guest_limits limits; /* process->lock */
 };
 

@@ -1,32 +1,7 @@
-/* Calls that make and close descriptors: guise's own are not the program's. */
+/* close_range, to which guise's own descriptors are no part of the range. */
 #include "proc/syscall.h"
 
-#include <errno.h>
-#include <limits.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
-
-int64_t sys_close(struct thread *t, const uint64_t a[SYSCALL_ARGS])
-{
-    return syscall_own_fd(t->process, a[0]) ? -EBADF : syscall_host(t, SYS_close, a);
-}
-
-int64_t sys_dup(struct thread *t, const uint64_t a[SYSCALL_ARGS])
-{
-    return syscall_own_fd(t->process, a[0]) ? -EBADF : syscall_host(t, SYS_dup, a);
-}
-
-int64_t sys_dup3(struct thread *t, const uint64_t a[SYSCALL_ARGS])
-{
-    if (syscall_own_fd(t->process, a[0]) || syscall_own_fd(t->process, a[1]))
-        return -EBADF;
-    return syscall_host(t, SYS_dup3, a);
-}
-
-int64_t sys_fcntl(struct thread *t, const uint64_t a[SYSCALL_ARGS])
-{
-    return syscall_own_fd(t->process, a[0]) ? -EBADF : syscall_host(t, SYS_fcntl, a);
-}
 
 /* Closes first to last; nothing is asked for when there is nothing between two of guise's. */
 static int64_t close_range_part(struct thread *t, uint64_t first, uint64_t last, uint64_t flags)

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -108,13 +109,35 @@ static int64_t syscall_with_paths(struct thread *t, const struct syscall *c,
     return syscall_host(t, c->host, b);
 }
 
+/* ---- guise's descriptors ---- */
+
+/* May an argument be one? Tells no more than that a number is the same. */
+static inline bool syscall_maybe_own(const struct process *p, const uint64_t a[SYSCALL_ARGS])
+{
+    bool found = false;
+    for (unsigned i = 0; i < SYSCALL_ARGS; i++)
+        found |= (int)a[i] == p->self_fd || (int)a[i] == p->exe_fd;
+    return found;
+}
+
+/* What the program takes for its own descriptor is none: the kernel says so in each case. */
+static __attribute__((noinline)) void
+syscall_hide_own(const struct process *p, const struct syscall *c, uint64_t a[SYSCALL_ARGS])
+{
+    for (unsigned i = 0; i < SYSCALL_ARGS; i++)
+        if ((c->type[i] == T_FD || c->type[i] == T_DIRFD) && syscall_own_fd(p, a[i]))
+            a[i] = INT_MAX;
+}
+
 /* ---- dispatch ---- */
 
 static inline int64_t syscall_do(struct thread *t, const struct syscall *c,
-                                 const uint64_t a[SYSCALL_ARGS])
+                                 uint64_t a[SYSCALL_ARGS])
 {
     if (unlikely(!c))
         return -ENOSYS;
+    if (unlikely(syscall_maybe_own(t->process, a)))
+        syscall_hide_own(t->process, c, a);
     if (c->serve)
         return c->serve(t, a);
     return c->paths ? syscall_with_paths(t, c, a) : syscall_host(t, c->host, a);
@@ -123,7 +146,7 @@ static inline int64_t syscall_do(struct thread *t, const struct syscall *c,
 /* With filters or --strace. */
 static __attribute__((noinline)) int64_t syscall_watched(struct thread *t, uint64_t number,
                                                          const struct syscall *c,
-                                                         const uint64_t a[SYSCALL_ARGS])
+                                                         uint64_t a[SYSCALL_ARGS])
 {
     bool told = t->process->config->strace;
     int64_t result;
@@ -140,7 +163,7 @@ void syscall_serve(struct thread *t)
 {
     struct rv_hart *h = t->hart;
     const uint64_t *x = &h->x[REG_A0];
-    const uint64_t a[SYSCALL_ARGS] = {x[0], x[1], x[2], x[3], x[4], x[5]};
+    uint64_t a[SYSCALL_ARGS] = {x[0], x[1], x[2], x[3], x[4], x[5]};
     uint64_t number = h->x[REG_A7];
     const struct syscall *c = syscall_find(number);
     int64_t result;

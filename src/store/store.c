@@ -214,8 +214,8 @@ static void draft_reduce(struct unit_draft *d, const struct unit *old)
 
 /*
  * Writing takes 1.5 ms for each MB of the file, where 1 KiB of new code has taken 0.1 ms to
- * compile, and it will be in the way again soon while a program is still learned. So a file either
- * grows by a good part, or not often.
+ * compile, which the next run saves if it is written. So a file grows by what is worth two such
+ * writes, or not often.
  */
 bool store_grows(const struct unit *old, uint64_t bytes)
 {

@@ -11,7 +11,7 @@
 
 /* New records are worth writing if they are a part of the file's size, or if it has not been
  * written for some seconds. */
-#define WORTH_PART 8u
+#define WORTH_PART 32u
 #define WORTH_EVERY 60
 
 struct store {

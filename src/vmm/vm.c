@@ -105,6 +105,7 @@ static void vm_event(void *ctx)
         loop_stop(vm->loop);
         return;
     }
+    vm_reclaim_due(vm);
     if (!vm->debug_held)
         vm_resume(vm);
 }
@@ -299,6 +300,7 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
+    vm_reclaim_init(vm);
     loop_job_init(&vm->event_job, vm_event, vm);
     loop_job_init(&vm->quit_job, vm_quit_job, vm);
     struct error local;
@@ -347,7 +349,9 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     uint64_t start = loop_now_ns();
     if (!vm->debug_held)
         vm_resume(vm);
+    vm_reclaim_start(vm);
     loop_run(vm->loop);
+    vm_reclaim_stop(vm);
     /* A vCPU that waits for somebody to read its output could not end. */
     chr_set_wait(vm->console, false);
     vm_threads_end(vm, threads);
@@ -381,6 +385,7 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
         .guest_ns = clock_ns(&vm->machine->clock),
         .host_ns = vm->host_ns,
         .resident_kib = resident_kib(),
+        .given_back_kib = vm->reclaim.dropped / 1024,
     };
     for (unsigned i = 0; i < vm->machine->vcpu_count; i++) {
         struct engine_stats s;

@@ -101,6 +101,7 @@ struct vm_stats {
     struct engine_stats engine; /* the sum of all vCPUs' */
     uint64_t guest_ns, host_ns; /* time that vm_run took, on the guest's and the host's clock */
     uint64_t resident_kib;      /* of this process */
+    uint64_t given_back_kib;    /* zero pages of memory that were given back to the host */
 };
 
 void vm_stats(struct vm *vm, struct vm_stats *out);

@@ -4,6 +4,7 @@
 #include "base/loop.h"
 #include "block/block.h"
 #include "chr/chr.h"
+#include "core/addrspace.h"
 #include "core/engine.h"
 #include "machine/machine.h"
 #include "vmm/gdbstub.h"
@@ -15,6 +16,17 @@
 /* What all vCPU threads are to do. */
 enum run_state { RUN_PAUSED, RUN_RUNNING, RUN_ENDING };
 
+/* reclaim.c; all the loop's thread's. */
+struct vm_reclaim {
+    struct loop_timer timer;
+    uint64_t interval_ns; /* of the timer, when there is nothing to do */
+    bool due;             /* to be done when the vCPUs are parked */
+    gpa_t at;             /* where to look next */
+    uint64_t seen;        /* bytes that memory cost when last looked at */
+    uint64_t owed;        /* bytes to look at */
+    uint64_t dropped;     /* bytes given back, in all */
+};
+
 struct vm {
     struct vm_config config;
     struct loop *loop;
@@ -24,8 +36,9 @@ struct vm {
     struct machine *machine;
     FILE *dump;                    /* config.dump, or NULL */
     struct loop_timer clock_timer; /* fires the machine's timers when its clock is real */
-    struct gdbstub *gdb;           /* NULL: nobody asked for one */
-    bool debug_held;               /* the debugger holds the machine; the loop's thread */
+    struct vm_reclaim reclaim;
+    struct gdbstub *gdb; /* NULL: nobody asked for one */
+    bool debug_held;     /* the debugger holds the machine; the loop's thread */
     enum gdb_action debug_action[GDB_MAX_HARTS]; /* see debug.c */
 
     pthread_mutex_t lock;   /* protects what follows, up to the jobs */
@@ -106,6 +119,12 @@ void vm_state_save(struct vm *vm, struct state_out *out);
 int vm_state_load(struct vm *vm, struct state_in *in, struct error *err);
 int vm_memory_load(struct vm *vm, struct state_in *in, struct error *err);
 int vm_load(struct vm *vm, const char *path, struct error *err);
+
+/* reclaim.c: between start and stop; what is due is done while all vCPU threads are parked. */
+void vm_reclaim_init(struct vm *vm);
+void vm_reclaim_start(struct vm *vm);
+void vm_reclaim_stop(struct vm *vm);
+void vm_reclaim_due(struct vm *vm);
 
 /* debug.c: the gdb server, if one was asked for. */
 int vm_debug_open(struct vm *vm, struct error *err);

@@ -99,7 +99,7 @@ static void timers_fire_in_order_of_time(void **state)
     loop_timer_init(&b, note, (void *)"b");
     loop_timer_init(&c, note, (void *)"c");
     uint64_t now = loop_now_ns();
-    loop_timer_set(loop, &a, now + 20000000);
+    loop_timer_set(loop, &a, now + UINT64_C(3600000000000));
     loop_timer_set(loop, &b, now + 10000000);
     loop_timer_set(loop, &c, now + 5000000);
     loop_timer_cancel(loop, &c);

@@ -315,6 +315,48 @@ static void test_copy(void **state)
     assert_int_equal(s->spy.reads + s->spy.writes, 0);
 }
 
+/* ---- zero pages ---- */
+
+#define PAGE UINT64_C(4096)
+
+/* Runs of 20, 15 and 27 zero pages, with a page between them that is not. */
+static void test_drop_zeros(void **state)
+{
+    struct space *s = *state;
+    const gpa_t base = 0x90000000;
+    const uint64_t pages = 64;
+    assert_int_equal(addrspace_add_ram(s->as, base, pages * PAGE, NULL), 0);
+    uint8_t *ram = addrspace_ram(s->as, base, pages * PAGE);
+    uint64_t before = addrspace_resident(s->as), bytes = pages * PAGE;
+    gpa_t from = 0;
+    /* What was never touched is not looked at. */
+    assert_int_equal(addrspace_drop_zeros(s->as, &from, &bytes), 0);
+    assert_int_equal(addrspace_resident(s->as), before);
+    assert_true(!from && bytes == pages * PAGE);
+
+    memset(ram, 0, pages * PAGE);
+    ram[21 * PAGE - 1] = 1;
+    ram[36 * PAGE] = 2;
+    assert_int_equal(addrspace_resident(s->as), before + pages * PAGE);
+    uint64_t hash = addrspace_hash(s->as, 1);
+
+    /* Ten pages are too few to be given back, and where they end the next look begins. */
+    bytes = 10 * PAGE;
+    assert_int_equal(addrspace_drop_zeros(s->as, &from, &bytes), 0);
+    assert_true(from == base + 10 * PAGE && !bytes);
+    from = 0;
+    bytes = 2 * pages * PAGE;
+    assert_int_equal(addrspace_drop_zeros(s->as, &from, &bytes), (20 + 27) * PAGE);
+    assert_true(!from && bytes == pages * PAGE);
+    assert_int_equal(addrspace_resident(s->as), before + 17 * PAGE);
+    assert_true(addrspace_hash(s->as, 1) == hash);
+    assert_true(!ram[0] && ram[21 * PAGE - 1] == 1 && ram[36 * PAGE] == 2 && !ram[37 * PAGE]);
+
+    ram[5 * PAGE] = 3;
+    assert_int_equal(addrspace_drop_zeros(s->as, &from, &bytes), 0);
+    assert_int_equal(ram[5 * PAGE], 3);
+}
+
 /* ---- saved memory ---- */
 
 static struct addrspace *memory_new(void)
@@ -416,6 +458,7 @@ int main(void)
         SPACE_TEST(test_mmio),
         SPACE_TEST(test_mmio_ends),
         SPACE_TEST(test_copy),
+        SPACE_TEST(test_drop_zeros),
         SPACE_TEST(test_save_load),
         SPACE_TEST(test_bad_streams),
     };

@@ -584,7 +584,8 @@ static bool eval_ins(struct eval *e, ir_ref r, struct world_exit *out)
     }
 }
 
-bool world_eval(struct world *w, const struct ir *ir, struct world_exit *out, unsigned steps)
+bool world_eval(struct world *w, const struct ir *ir, unsigned entry, struct world_exit *out,
+                unsigned steps)
 {
     static struct eval e;
     uint32_t block = 0;
@@ -601,7 +602,7 @@ bool world_eval(struct world *w, const struct ir *ir, struct world_exit *out, un
                 return true;
         }
         const struct ir_ins *ins = &ir->ins[last];
-        bool second = ins->op == IR_BRANCH && !e.value[ins->arg[0]];
+        bool second = ins->op == IR_ENTER ? entry-- : ins->op == IR_BRANCH && !e.value[ins->arg[0]];
         uint32_t to = ir->block[block].succ[second];
         eval_phis(&e, block, to);
         block = to;

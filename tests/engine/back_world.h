@@ -56,5 +56,9 @@ struct world_exit {
     uint64_t pc;
 };
 
-/* Evaluates a finished region. False: more than `steps` instructions. */
-bool world_eval(struct world *w, const struct ir *ir, struct world_exit *out, unsigned steps);
+/*
+ * Evaluates a finished region from entry number `entry` of it. False: more than `steps`
+ * instructions.
+ */
+bool world_eval(struct world *w, const struct ir *ir, unsigned entry, struct world_exit *out,
+                unsigned steps);

@@ -101,6 +101,7 @@ struct machine {
     struct ir *ir;
     struct ir_live *live;
     struct world jit, eval;
+    unsigned entry; /* where it is entered */
 };
 
 static struct machine *machine_new(void)
@@ -164,6 +165,17 @@ static void world_settle(struct machine *m, struct world *w)
         w->tlb[i].rtag = w->tlb[i].wtag = UINT64_MAX;
 }
 
+/* Offset in the code of an entry, whose pc is its number. */
+static uint64_t entry_at(const struct back_code *c, unsigned entry)
+{
+    uint32_t i = 0;
+    while (entry && c->entries[i].pc != entry) {
+        i++;
+        assert_true(i < c->entry_count);
+    }
+    return entry ? c->entries[i].at : 0;
+}
+
 static struct world_exit machine_run(struct machine *m)
 {
     struct back_code *c = &m->code;
@@ -179,7 +191,7 @@ static struct world_exit machine_run(struct machine *m)
     back_place(c, place, exec, &m->thunks, m->thunks_exec);
     uint64_t (*enter)(void *, const void *) =
         (uint64_t(*)(void *, const void *))(uintptr_t)(m->thunks_exec + m->thunks.enter);
-    uint64_t r = enter(&m->jit, exec);
+    uint64_t r = enter(&m->jit, exec + entry_at(c, m->entry));
     out.why = (enum back_thunk)(uint32_t)r;
     out.pc = m->jit.pc;
     if (out.why == BACK_THUNK_EXIT) {
@@ -220,7 +232,7 @@ static void machine_check(struct machine *m, uint64_t seed)
     m->eval = m->jit;
     world_settle(m, &m->eval);
     world_settle(m, &m->jit);
-    if (!world_eval(&m->eval, m->ir, &want, 1000000))
+    if (!world_eval(&m->eval, m->ir, m->entry, &want, 1000000))
         fail_msg("seed %llu: the program does not end", (unsigned long long)seed);
     assert_true(ir_live_build(m->live, m->ir));
     bool made = back_compile(m->back, &m->target, m->ir, m->live, &m->code, NULL);
@@ -253,6 +265,7 @@ struct gen {
     unsigned count[IR_VOID + 6];
     uint32_t block[40];
     uint32_t blocks;
+    unsigned entries;
     uint64_t pc;
     bool fp, calls;
 };
@@ -524,6 +537,29 @@ static void gen_end(struct gen *g, uint32_t i)
         ir_branch(ir, gen_get(g, IR_I1), g->block[to[0]], g->block[to[1]], (uint8_t)rnd(3));
 }
 
+/* Several entries, the first to block 0; how many. */
+static unsigned gen_entrances(struct gen *g)
+{
+    struct ir *ir = g->ir;
+    unsigned count = 2 + rnd(5);
+    g->block[0] = ir_block_new(ir, 0);
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t to = ir_block_new(ir, i);
+        uint32_t next = i + 1 < count ? ir_block_new(ir, 0) : IR_NO_BLOCK;
+        ir_enter(ir, to, next);
+        ir_block_begin(ir, to);
+        ir_block_seal(ir, to);
+        ir_tick(ir, 0, ir_snapshot(ir, i, 0));
+        ir_jump(ir, g->block[i ? rnd(g->blocks) : 0]);
+        if (i + 1 < count) {
+            ir_block_begin(ir, next);
+            ir_block_seal(ir, next);
+        }
+    }
+    ir_block_begin(ir, g->block[0]);
+    return count;
+}
+
 static void gen_program(struct gen *g, struct ir *ir)
 {
     *g = (struct gen){.ir = ir, .pc = 0x1000, .fp = rnd(2), .calls = rnd(2)};
@@ -532,6 +568,7 @@ static void gen_program(struct gen *g, struct ir *ir)
     unsigned length = rnd(8) ? 2 + rnd(16) : 60;
     for (uint32_t i = 1; i < g->blocks; i++)
         g->block[i] = ir_block_new(ir, 0x100 * i);
+    g->entries = rnd(3) ? 1 : gen_entrances(g);
     for (uint32_t i = 0; i < g->blocks; i++) {
         if (i)
             ir_block_begin(ir, g->block[i]);
@@ -540,7 +577,7 @@ static void gen_program(struct gen *g, struct ir *ir)
             gen_ins(g);
         gen_end(g, i);
     }
-    for (uint32_t i = 1; i < g->blocks; i++)
+    for (uint32_t i = g->entries == 1; i < g->blocks; i++)
         ir_block_seal(ir, g->block[i]);
 }
 
@@ -560,6 +597,7 @@ static void check_seed(struct machine *m, uint64_t seed)
     if (rnd(2) && ir_optimize(m->ir, NULL, false, &err) < 0)
         fail_msg("seed %llu: %s", (unsigned long long)seed, err.msg);
     world_random(&m->jit);
+    m->entry = rnd(g.entries);
     machine_check(m, seed);
 }
 

@@ -134,6 +134,9 @@ void guest_make(struct guest *g, uint64_t *seed)
     memset(g, 0, sizeof *g);
     g->count = 2 + below(seed, below(seed, 4) ? 7 : GUEST_MAX_BLOCKS - 2);
     g->declares = below(seed, 2);
+    g->entries = 1 + (below(seed, 2) ? below(seed, GUEST_MAX_ENTRIES) : 0);
+    for (unsigned i = 1; i < g->entries; i++)
+        g->entry[i] = (unsigned)below(seed, g->count);
     for (unsigned n = 0; n < g->count; n++)
         make_block(g, n, seed);
     for (unsigned n = 0; n < g->count; n++) {
@@ -272,7 +275,7 @@ static int run_end(struct eval_state *s, const struct guest_block *b)
 
 void guest_run(const struct guest *g, struct eval_state *s, unsigned ticks)
 {
-    for (int n = 0; n >= 0;) {
+    for (int n = (int)g->entry[s->entry]; n >= 0;) {
         const struct guest_block *b = &g->block[n];
         s->pc = pc_of((unsigned)n, 0);
         if (b->tick && !--ticks) {
@@ -452,6 +455,24 @@ static void build_declare(const struct guest *g, struct ir *ir)
     ir_declare_writes(ir, mask);
 }
 
+/* From the first block of the region, which is current, into the program. */
+static void build_entrances(const struct guest *g, struct ir *ir, const uint32_t *block)
+{
+    for (unsigned i = 0; i < g->entries; i++) {
+        bool last = i + 1 == g->entries;
+        uint32_t to = ir_block_new(ir, pc_of(g->entry[i], 0));
+        uint32_t next = last ? IR_NO_BLOCK : ir_block_new(ir, 0);
+        ir_enter(ir, to, next);
+        ir_block_begin(ir, to);
+        ir_block_seal(ir, to);
+        ir_jump(ir, block[g->entry[i]]);
+        if (!last) {
+            ir_block_begin(ir, next);
+            ir_block_seal(ir, next);
+        }
+    }
+}
+
 void guest_build(const struct guest *g, struct ir *ir)
 {
     uint8_t types[GUEST_SLOTS];
@@ -462,8 +483,12 @@ void guest_build(const struct guest *g, struct ir *ir)
     ir_reset(ir, GUEST_SLOTS, types);
     if (g->declares)
         build_declare(g, ir);
-    for (unsigned n = 1; n < g->count; n++)
+    for (unsigned n = g->entries == 1; n < g->count; n++)
         block[n] = ir_block_new(ir, pc_of(n, 0));
+    if (g->entries > 1) {
+        build_entrances(g, ir, block);
+        ir_block_seal(ir, block[0]);
+    }
     build_seal(g, ir, block, 0, sealed);
     for (unsigned n = 0; n < g->count; n++) {
         const struct guest_block *b = &g->block[n];

@@ -11,6 +11,7 @@
 #define GUEST_SLOTS (GUEST_INTS + GUEST_FLOATS)
 #define GUEST_MAX_BLOCKS 24
 #define GUEST_MAX_INS 14
+#define GUEST_MAX_ENTRIES 4
 
 enum guest_kind {
     GUEST_OP,     /* d = a op b */
@@ -57,12 +58,14 @@ struct guest {
     struct guest_block block[GUEST_MAX_BLOCKS];
     unsigned count;
     bool declares; /* the front end says which slots it writes */
+    unsigned entry[GUEST_MAX_ENTRIES],
+        entries; /* blocks where it is entered; the first is block 0 */
 };
 
 uint64_t guest_random(uint64_t *seed);
 void guest_make(struct guest *g, uint64_t *seed);
 void guest_state(struct eval_state *s, uint64_t *seed);
-/* The meaning of the program. */
+/* The meaning of the program, entered at entry s->entry. */
 void guest_run(const struct guest *g, struct eval_state *s, unsigned ticks);
 /* The same as IR, up to ir_finish. */
 void guest_build(const struct guest *g, struct ir *ir);

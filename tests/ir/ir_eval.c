@@ -481,11 +481,13 @@ void eval_run(const struct ir *ir, struct eval_state *s, unsigned ticks)
     memcpy(e.entry, s->slot, sizeof e.entry);
     s->exit = EVAL_EXIT;
     uint32_t b = 0;
+    unsigned entry = s->entry;
     ir_ref r = ir->block[0].first;
     for (unsigned step = 0; step < EVAL_STEPS; step++) {
         const struct ir_ins *ins = &ir->ins[r];
-        if (ins->op == IR_JUMP || ins->op == IR_BRANCH) {
-            bool yes = ins->op == IR_JUMP || eval_arg(&e, ins->arg[0], r);
+        if (ins->op == IR_JUMP || ins->op == IR_BRANCH || ins->op == IR_ENTER) {
+            bool yes =
+                ins->op == IR_ENTER ? !entry-- : !ins->arg[0] || eval_arg(&e, ins->arg[0], r);
             uint32_t to = ir->block[b].succ[yes ? 0 : 1];
             r = eval_phis(&e, b, to);
             b = to;

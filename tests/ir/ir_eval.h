@@ -15,6 +15,7 @@ struct eval_state {
     uint8_t mem[EVAL_MEM];
     uint64_t retired, pc;
     uint64_t effects; /* hash over what calls and fences saw, in order */
+    unsigned entry;   /* which of the region's entries, in the order of ENTERs */
     enum eval_exit exit;
 };
 

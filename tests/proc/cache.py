@@ -15,7 +15,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 import harness
-from harness import FACTOR, Failure, check, guest, main, run, seed
+from harness import FACTOR, Failure, check, guest, main, require_exec, run, seed
 
 SECONDS = 120
 SCRIPT = "import hashlib, json; print(json.dumps([hashlib.sha256(str(i).encode()).hexdigest() " \
@@ -131,4 +131,5 @@ def test_not_ours(cache):
     check(cache.end(cache.start()) == 0, "files that a group may write to were used")
 
 
+require_exec(sys.argv[1])
 main(globals())

@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 import harness
-from harness import Failure, Skip, check, main, scratch, text, tool
+from harness import Failure, Skip, check, main, require_exec, scratch, text, tool
 
 DIR = "/proc/sys/fs/binfmt_misc"
 NAME = "guise-riscv64"
@@ -121,7 +121,7 @@ def test_usage():
             place.expect(what, "guise binfmt " + words, 2)
         place.expect("guise: unexpected argument 'status'\n", "guise binfmt install status", 2)
         place.expect("guise: unknown option '--force'\n", "guise binfmt install --force", 2)
-        without = "umount %s; setpriv --inh-caps=-all --bounding-set=-all -- %s binfmt " \
+        without = "mount -t tmpfs tmpfs %s; setpriv --inh-caps=-all --bounding-set=-all -- %s binfmt " \
             % (DIR, shlex.quote(harness.guise))
         place.expect("guise: binfmt_misc is not mounted at %s, and mounting it needs root\n" % DIR,
                      without + "install", 2)
@@ -196,4 +196,5 @@ def test_execute_only():
 
 
 if __name__ == "__main__":
+    require_exec(sys.argv[1])
     main(globals())

@@ -32,7 +32,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
-from harness import FACTOR, ROOT, Failure, Skip, text, tool
+from harness import FACTOR, ROOT, Failure, Skip, require_exec, text, tool
 
 SOURCES = ROOT + "/tests/proc/programs"
 SYSROOT = "/usr/riscv64-linux-gnu"
@@ -213,6 +213,8 @@ def main():
     for option in ("engine", "runner"):
         if getattr(options, option):
             words += ["--" + option, getattr(options, option)]
+    if not only_native and not options.runner:
+        require_exec(options.guise)
     report = Report(shlex.join(words))
     # All are compiled first, as many at a time as there are processors.
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -25,7 +25,7 @@ import zlib
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 import harness
-from harness import Skip, check, guest, main, run, text
+from harness import Skip, check, guest, main, require_exec, run, text
 
 SECONDS = 300
 
@@ -598,4 +598,5 @@ def test_make():
 
 
 if __name__ == "__main__":
+    require_exec(sys.argv[1])
     main(globals())

@@ -12,8 +12,9 @@
  *   MXCSR  all masked; rounds as the guest's frm says; its flags are not yet in the guest's fflags
  *   all other registers are the allocator's
  *
- * A region is entered at its first byte with every slot in its home, by the enter thunk, by the
- * indirect thunk or by a linked exit of another region, and left the same way: every slot is home
+ * A region is entered at its first byte, or at another of back_code.entries, with every slot in its
+ * home, by the enter thunk, by the indirect thunk or by a linked exit of another region, and left
+ * the same way: every slot is home
  * again and r15 is current. rv_hart.pc is written, unless the exit is a direct one.
  *
  * Slow paths. What is not done inline (a TLB miss, an FP operation out of the ordinary, any CALL)
@@ -103,8 +104,8 @@ struct back_target {
 #define BACK_DIRECT 64
     /*
      * Of a pointer to the jump cache: jump_entries (a power of two) of {uint64_t pc; void *code},
-     * looked at by indirect exits at index (pc >> 1) & (jump_entries - 1). Code is the first byte
-     * of a region. An empty entry has a pc that no target at its index has.
+     * looked at by indirect exits at index (pc >> 1) & (jump_entries - 1). Code is where a region
+     * is entered. An empty entry has a pc that no target at its index has.
      */
     int32_t jump_offset;
     uint32_t jump_entries;
@@ -122,6 +123,15 @@ enum back_thunk {
     BACK_THUNK_SLOW,     /* used in regions only */
     BACK_THUNK_FLAGS,    /* data: fflags by the flags of MXCSR */
     BACK_THUNK_COUNT,
+};
+
+/*
+ * Where a region that is entered at several places (IR_ENTER) is entered for the guest's pc, as it
+ * is at its first byte, which is the first of them.
+ */
+struct back_entry {
+    uint64_t pc;
+    uint64_t at; /* offset in the code */
 };
 
 /*
@@ -159,6 +169,8 @@ struct back_code {
     size_t cap, size;
     uint32_t hot_size; /* what follows are slow paths, exits, descriptors and a copy of the sites */
     size_t sites_at;   /* where that is */
+    struct back_entry *entries; /* none in a region that is entered at its first byte only */
+    uint32_t entry_count, entry_cap;
     struct back_link *links;
     uint32_t link_count, link_cap;
     struct back_ref *refs;

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #define REGION_CODE (256u << 10) /* largest region's code */
@@ -75,7 +76,9 @@ void compiler_run(struct compiler *c, struct compile_job *job)
     struct front_input in = {.pages = job->pages,
                              .entry = job->entry,
                              .exts = job->exts,
-                             .view = job->view & (uint8_t)~REGION_WINDOW};
+                             .view = job->view & (uint8_t)~REGION_WINDOW,
+                             .entry_count = job->entry_count};
+    memcpy(in.entries, job->entries, sizeof in.entries);
     for (unsigned i = 0; i < job->pages; i++)
         in.page[i] = (struct front_page){
             .va = job->page[i].va,
@@ -214,11 +217,22 @@ void compile_submit(struct compile_queue *q)
     pthread_mutex_unlock(&q->lock);
 }
 
+/* Whether the job's region will be entered at pc, on the page at gpa if it begins there. */
+static bool job_enters(const struct compile_job *job, uint64_t pc, uint64_t gpa)
+{
+    if (compile_pc(job) == pc)
+        return job->page[0].gpa == gpa;
+    for (unsigned i = 0; i < job->entry_count; i++)
+        if (job->entries[i] == pc)
+            return true;
+    return false;
+}
+
 bool compile_pending(const struct compile_queue *q, uint64_t pc, uint64_t gpa, unsigned view)
 {
     for (unsigned n = q->taken; n != q->submitted; n++) {
         const struct compile_job *job = &q->job[n % QUEUE_JOBS];
-        if (compile_pc(job) == pc && job->page[0].gpa == gpa && job->view == view)
+        if (job->view == view && job_enters(job, pc, gpa))
             return true;
     }
     return false;

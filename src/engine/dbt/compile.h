@@ -25,11 +25,13 @@ struct compile_job {
     struct compile_page page[FRONT_PAGES];
     unsigned pages;
     uint64_t exts;
-    uint16_t entry; /* offset in the first page */
-    uint8_t view;   /* as region.view */
-    uint8_t window; /* back_target.window_bits */
-    bool all;       /* also what has never run; executed is not looked at */
-    bool dump;      /* wants text */
+    uint16_t entry;                      /* offset in the first page */
+    uint8_t view;                        /* as region.view */
+    uint8_t window;                      /* back_target.window_bits */
+    uint64_t entries[FRONT_MAX_ENTRIES]; /* where else it is entered */
+    unsigned entry_count;
+    bool all;  /* also what has never run; executed is not looked at */
+    bool dump; /* wants text */
     /* the result */
     bool ok; /* false: it cannot be compiled */
     struct front_info info;

@@ -48,7 +48,7 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
-#define HOT 128 /* jumps to a target */
+#define HOT 128u /* jumps to a target */
 
 /* ---- windows ---- */
 
@@ -168,6 +168,19 @@ static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_
         persist_notice(d->code->persist, v, page);
     page->noticed = true;
     dbt_unlock(d);
+}
+
+/* Only of machines, where no region is still to be loaded. */
+static void dbt_page_opened(struct vcpu *v, struct code_page *page)
+{
+    const struct regions *rs = &dbt_of(v)->code->regions;
+    for (uint32_t n = page->native_list; n;) {
+        const struct region *r = &rs->region[(n - 1) / FRONT_PAGES];
+        unsigned at = (n - 1) % FRONT_PAGES;
+        if (r->code && !at)
+            interp_install(page, (unsigned)(r->pc % RV_PAGE / 2));
+        n = r->page[at].next;
+    }
 }
 
 /* Of a place that has been reached `threshold` times more: whether it is worth a region. */
@@ -402,9 +415,9 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 #define WINDOW_PRICE 4000000u
 #define NO_WINDOWS UINT32_MAX
 
-#define DBT_HOOKS(hot_after)                                              \
-    {                                                                     \
-        dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, (hot_after) \
+#define DBT_HOOKS(hot_after)                                                               \
+    {                                                                                      \
+        dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, dbt_page_opened, (hot_after) \
     }
 static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1),
                                  dbt_process_hooks = DBT_HOOKS(WARM_STEP);

@@ -75,6 +75,7 @@ void back_code_init(struct back_code *code, void *bytes, size_t cap)
 
 void back_code_fini(struct back_code *code)
 {
+    free(code->entries);
     free(code->links);
     free(code->refs);
     free(code->sites);
@@ -265,13 +266,31 @@ static bool emit_is_cold(const struct emit *e, uint32_t block)
     return true;
 }
 
+/* Whether the region is entered at the block, not at its beginning. */
+static bool emit_is_entrance(const struct emit *e, uint32_t block)
+{
+    return block && ir_is_entrance(e->ir, block);
+}
+
+/* The block that comes right before one that is entered; 0: there is none. */
+static uint32_t emit_entrance_of(const struct emit *e, uint32_t block)
+{
+    uint32_t pred = e->ir->block[block].pred_count == 1 ? ir_preds(e->ir, block)[0] : 0;
+    return emit_is_entrance(e, pred) && e->ir->block[pred].succ[0] == block ? pred : 0;
+}
+
 static void emit_layout(struct emit *e)
 {
     uint32_t n = 0, count = e->ir->order_count;
     for (unsigned cold = 0; cold < 2; cold++)
-        for (uint32_t i = 0; i < count; i++)
-            if (emit_is_cold(e, e->ir->order[i]) == (cold == 1))
-                e->block_order[n++] = e->ir->order[i];
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t block = e->ir->order[i], entrance = emit_entrance_of(e, block);
+            if (emit_is_entrance(e, block) || emit_is_cold(e, block) != (cold == 1))
+                continue;
+            if (entrance)
+                e->block_order[n++] = entrance;
+            e->block_order[n++] = block;
+        }
     memset(e->block_label, 0, e->ir->block_count * sizeof *e->block_label);
 }
 
@@ -467,6 +486,24 @@ static void emit_get(struct emit *e, ir_ref ref)
     emit_move(e, ins->type, emit_loc(e, ref), (ra_loc)(RA_HOME + ins->imm));
 }
 
+/* The region is entered here: what is wanted from now on is brought where it lives. */
+static void emit_enter(struct emit *e, uint32_t block)
+{
+    struct back_code *out = e->out;
+    uint32_t to = e->ir->block[block].succ[0];
+    if (!emit_grow((void **)&out->entries, &out->entry_cap, out->entry_count + 1,
+                   sizeof *out->entries)) {
+        e->failed = true;
+        return;
+    }
+    out->entries[out->entry_count++] =
+        (struct back_entry){.pc = e->ir->block[to].pc, .at = asm_pos(&e->a)};
+    IR_EACH_INS(e->ir, 0, ref)
+    if (ir_at(e->ir, ref)->op == IR_GET && ir_live_in(e->live, to, ref))
+        emit_get(e, ref);
+    emit_goto(e, to);
+}
+
 static void emit_peek(struct emit *e, ir_ref ref)
 {
     const struct ir_ins *ins = ir_at(e->ir, ref);
@@ -515,7 +552,8 @@ static void emit_ins(struct emit *e, ir_ref ref)
     case IR_PHI:
         break;
     case IR_GET:
-        emit_get(e, ref);
+        if (!ir_is_entrance(e->ir, ins->block))
+            emit_get(e, ref);
         break;
     case IR_LOAD:
         emit_load(e, ref);
@@ -552,6 +590,9 @@ static void emit_ins(struct emit *e, ir_ref ref)
         break;
     case IR_BRANCH:
         emit_branch(e, ref);
+        break;
+    case IR_ENTER:
+        emit_enter(e, ins->block);
         break;
     case IR_EXIT:
         emit_exit(e, ref);
@@ -749,7 +790,7 @@ bool back_compile(struct back *b, const struct back_target *t, const struct ir *
     e->dump = dump;
     e->stub_count = e->mark_count = e->copy_count = 0;
     e->failed = false;
-    out->link_count = out->ref_count = out->site_count = 0;
+    out->entry_count = out->link_count = out->ref_count = out->site_count = 0;
     out->size = out->hot_size = 0;
     asm_init(&e->a, out->bytes, out->cap);
     emit_slow_begin(e);

@@ -723,6 +723,45 @@ static bool block_exists(struct front *f, const struct front_block *b)
     return front_seen(f, b->context, b->pc);
 }
 
+/* From where the region is entered to the block. */
+static void build_entry(struct front *f, const struct front_block *b)
+{
+    if (f->info->uses_fp)
+        front_fp_gate(f, b->pc);
+    ir_tick(f->ir, 0, ir_snapshot(f->ir, b->pc, 0));
+    ir_jump(f->ir, b->ir);
+}
+
+/* The current block enters the region at b, the block that becomes current somewhere else. */
+static void build_entrance(struct front *f, const struct front_block *b, bool last)
+{
+    uint32_t to = ir_block_new(f->ir, b->pc);
+    uint32_t next = last ? IR_NO_BLOCK : ir_block_new(f->ir, b->pc);
+    ir_enter(f->ir, to, next);
+    ir_block_begin(f->ir, to);
+    ir_block_seal(f->ir, to);
+    build_entry(f, b);
+    if (!last) {
+        ir_block_begin(f->ir, next);
+        ir_block_seal(f->ir, next);
+    }
+}
+
+/* Limits may have been met before an entry was scanned. */
+static void build_entries(struct front *f)
+{
+    const struct front_block *b[FRONT_MAX_ENTRIES + 1] = {&f->blocks[0]};
+    unsigned count = 1;
+    for (unsigned i = 0; i < f->entry_count; i++)
+        if ((b[count] = front_block_at(f, 0, f->entries[i])) != NULL)
+            count++;
+    if (count == 1)
+        build_entry(f, b[0]);
+    else
+        for (unsigned i = 0; i < count; i++)
+            build_entrance(f, b[i], i + 1 == count);
+}
+
 static void build(struct front *f)
 {
     uint8_t types[FRONT_SLOTS];
@@ -734,11 +773,7 @@ static void build(struct front *f)
     for (unsigned i = 0; i < f->count; i++)
         if (block_exists(f, &f->blocks[i]))
             f->blocks[i].ir = ir_block_new(f->ir, f->blocks[i].pc);
-    uint64_t entry_pc = f->blocks[0].pc;
-    if (f->info->uses_fp)
-        front_fp_gate(f, entry_pc);
-    ir_tick(f->ir, 0, ir_snapshot(f->ir, entry_pc, 0));
-    ir_jump(f->ir, f->blocks[0].ir);
+    build_entries(f);
     for (unsigned i = 0; i < f->count; i++)
         if (block_exists(f, &f->blocks[i]))
             build_block(f, &f->blocks[i]);

@@ -2,8 +2,11 @@
  * The riscv64 front end of the translator: finds a region in guest code and builds its IR. What it
  * does not compile (most CSRs, system instructions ...) ends in an exit to the engine.
  *
- * A region begins at one instruction and follows branches, jumps and, to a small depth, direct
- * calls, each call with a copy of what it calls. It lies in up to FRONT_PAGES pages.
+ * A region begins at one instruction and follows branches and jumps. Calls of small functions that
+ * call nothing but the like become part of it, each with a copy of what it calls. Any other call
+ * leaves the region, and the place that it returns to is another *entry*, so that one region covers
+ * a function, not one for each call in it. So is what follows an instruction that is not compiled.
+ * A region lies in up to FRONT_PAGES pages.
  *
  * Slots of the IR are x0..x31 (x0 is never written), 32 + f0..f31 as F64, and some CSRs.
  */
@@ -28,6 +31,7 @@ enum {
 #define FRONT_MAX_INSNS 512 /* guest instructions of a region */
 #define FRONT_MAX_BLOCKS 160
 #define FRONT_PAGES 4
+#define FRONT_MAX_ENTRIES 24 /* beside the first */
 
 struct front_page {
     uint64_t va;          /* where the guest sees it */
@@ -48,7 +52,12 @@ struct front_input {
      * instruction has run at pc, unless `middle` says that none begins there.
      */
     bool (*more)(void *ctx, uint64_t pc, bool middle, struct front_page *out);
-    void *more_ctx;
+    /* For front_pages: whether the region shall be entered at pc, too. */
+    bool (*wanted)(void *ctx, uint64_t pc);
+    void *ctx; /* of both */
+    /* Where else the region is entered, as front_pages found it. */
+    uint64_t entries[FRONT_MAX_ENTRIES];
+    unsigned entry_count;
 };
 
 struct front_info {
@@ -57,7 +66,10 @@ struct front_info {
     bool uses_fp; /* needs mstatus.FS to be dirty, and leaves at its entry if it is not */
 };
 
-/* Adds to in->page what else the region at the entry wants, as far as in->more has it. */
+/*
+ * Adds to in->page what else the region at the entry wants, as far as in->more has it, and to
+ * in->entries what in->wanted says.
+ */
 void front_pages(struct front_input *in);
 /* Resets ir and fills it. False: nothing worth compiling begins there. */
 bool front_build(struct ir *ir, const struct front_input *in, struct front_info *info);

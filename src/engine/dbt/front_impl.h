@@ -47,7 +47,9 @@ struct front {
     struct front_context contexts[FRONT_MAX_CONTEXTS];
     unsigned context_count;
     struct front_spot spots[FRONT_SPOTS];
-    uint64_t writes[2]; /* bits of slots that the region may write */
+    uint64_t writes[2];                  /* bits of slots that the region may write */
+    uint64_t entries[FRONT_MAX_ENTRIES]; /* beside the first, in context 0 */
+    unsigned entry_count;
     /* while building */
     uint64_t pc;
     uint32_t bits;    /* of the current instruction */

@@ -2,14 +2,15 @@
  * Which instructions a region consists of: follows the code from the entry and finds the blocks.
  *
  * What has never run is left out, so the limits (instructions in all, in each inlined call, depth
- * of calls, pages) are met by what does run. Time is linear in what is scanned.
+ * of calls, pages) are met by what does run. A call is looked through first, to see whether it is
+ * one of those that are inlined. Time is linear in what is scanned.
  */
 #include "engine/dbt/front_impl.h"
 
 #include "base/bits.h"
 
 #define MAX_CALL_DEPTH 3u
-#define MAX_CALL_INSNS 64u
+#define MAX_CALL_INSNS 128u /* with those of the calls in it */
 
 /* ---- pages and places ---- */
 
@@ -21,7 +22,7 @@ static unsigned scan_page_for(struct front *f, uint64_t pc, bool middle)
     while (i < f->pages && f->page[i].va != align_down(pc, FRONT_PAGE))
         i++;
     if (i == f->pages && i < FRONT_PAGES && f->in->more &&
-        f->in->more(f->in->more_ctx, pc, middle, &f->page[i]))
+        f->in->more(f->in->ctx, pc, middle, &f->page[i]))
         f->pages++;
     return i;
 }
@@ -141,7 +142,7 @@ static void scan_writes(struct front *f, const struct rv_insn *in)
         f->writes[1] = UINT64_MAX;
 }
 
-/* ---- blocks ---- */
+/* ---- what there is ---- */
 
 static bool scan_add(struct front *f, unsigned context, uint64_t pc)
 {
@@ -165,18 +166,120 @@ unsigned front_call_context(const struct front *f, unsigned context, uint64_t re
     return 0;
 }
 
-/* A direct call: what it calls becomes part of the region, and what comes after it. */
-static void scan_call(struct front *f, unsigned context, uint64_t target, uint64_t return_pc)
+/* ---- calls ---- */
+
+/* What a call executes, as far as it has been looked through. */
+struct scan_callee {
+    uint64_t seen[MAX_CALL_INSNS];
+    uint64_t todo[MAX_CALL_INSNS];
+    unsigned count, todo_count;
+    bool returns;
+};
+
+static bool scan_callee_seen(const struct scan_callee *c, uint64_t pc)
+{
+    for (unsigned i = 0; i < c->count; i++)
+        if (c->seen[i] == pc)
+            return true;
+    return false;
+}
+
+static bool scan_fits(struct front *f, uint64_t pc, unsigned depth, unsigned *room);
+
+/* Where the end of a block leads. False: to where an inlined call must not. */
+static bool scan_callee_transfer(struct front *f, struct scan_callee *c, uint64_t pc,
+                                 const struct rv_insn *in, unsigned depth, unsigned *room)
+{
+    uint64_t target = pc + (uint64_t)(int64_t)in->imm;
+    if (rv_op_info(in->op)->kind == RV_KIND_BRANCH) {
+        c->todo[c->todo_count++] = pc + in->len;
+        c->todo[c->todo_count++] = target;
+        return true;
+    }
+    if (in->op == RV_OP_JALR) {
+        c->returns = true;
+        return front_is_return(in);
+    }
+    /* The deepest calls leave the region: those of a function that calls itself, above all. */
+    bool deeper = in->rd && depth < MAX_CALL_DEPTH;
+    if (in->rd && !scan_is_link(in->rd))
+        return false;
+    if (deeper && !scan_fits(f, target, depth + 1, room))
+        return false;
+    c->todo[c->todo_count++] = in->rd ? pc + in->len : target;
+    return true;
+}
+
+/* The instructions from pc to the end of their block. */
+static bool scan_callee_block(struct front *f, struct scan_callee *c, uint64_t pc, unsigned depth,
+                              unsigned *room)
+{
+    struct rv_insn in;
+    for (; has_run(f, pc) && !scan_callee_seen(c, pc); pc += in.len) {
+        if (!*room || c->todo_count + 2 > MAX_CALL_INSNS || !front_decode(f, pc, &in, NULL) ||
+            !front_compiles(f, &in))
+            return false;
+        --*room;
+        c->seen[c->count++] = pc;
+        if (front_ends_block(&in))
+            return scan_callee_transfer(f, c, pc, &in, depth, room);
+    }
+    return true;
+}
+
+/*
+ * Whether all that has run of a function can be inlined: no more than `room` instructions, calls
+ * included, which do nothing but return or call deeper than MAX_CALL_DEPTH.
+ */
+static bool scan_fits(struct front *f, uint64_t pc, unsigned depth, unsigned *room)
+{
+    struct scan_callee c = {.todo = {pc}, .todo_count = 1};
+    if (depth > MAX_CALL_DEPTH)
+        return false;
+    while (c.todo_count)
+        if (!scan_callee_block(f, &c, c.todo[--c.todo_count], depth, room))
+            return false;
+    return c.returns;
+}
+
+/* A small function becomes part of the region, and what comes after the call. */
+static bool scan_inline(struct front *f, unsigned context, uint64_t target, uint64_t return_pc)
 {
     unsigned depth = f->contexts[context].depth + 1u, n = f->context_count;
-    if (depth > MAX_CALL_DEPTH || n == FRONT_MAX_CONTEXTS || f->count + 2 > FRONT_MAX_BLOCKS)
-        return;
-    if (!scan_add(f, n, target))
-        return;
+    unsigned room = MAX_CALL_INSNS;
+    if (n == FRONT_MAX_CONTEXTS || f->count + 2 > FRONT_MAX_BLOCKS ||
+        !scan_fits(f, target, depth, &room) || !scan_add(f, n, target))
+        return false;
     f->contexts[f->context_count++] = (struct front_context){
         .return_pc = return_pc, .parent = (uint16_t)context, .depth = (uint8_t)depth};
     scan_add(f, context, return_pc);
+    return true;
 }
+
+static bool scan_is_wanted(const struct front *f, uint64_t pc)
+{
+    for (unsigned i = 0; i < f->entry_count; i++)
+        if (f->entries[i] == pc)
+            return false;
+    if (pc == f->blocks[0].pc)
+        return false;
+    if (f->in->wanted)
+        return f->in->wanted(f->in->ctx, pc);
+    for (unsigned i = 0; i < f->in->entry_count; i++)
+        if (f->in->entries[i] == pc)
+            return true;
+    return false;
+}
+
+/* The region is left here, and goes on at pc when what is elsewhere has been done. */
+static void scan_entry(struct front *f, unsigned context, uint64_t pc)
+{
+    if (!context && f->entry_count < FRONT_MAX_ENTRIES && has_run(f, pc) && scan_is_wanted(f, pc) &&
+        scan_add(f, context, pc))
+        f->entries[f->entry_count++] = pc;
+}
+
+/* ---- blocks ---- */
 
 static void scan_transfer(struct front *f, unsigned context, uint64_t pc, const struct rv_insn *in)
 {
@@ -186,8 +289,9 @@ static void scan_transfer(struct front *f, unsigned context, uint64_t pc, const 
         scan_add(f, context, target);
     } else if (in->op == RV_OP_JAL && !in->rd) {
         scan_add(f, context, target);
-    } else if (in->op == RV_OP_JAL && scan_is_link(in->rd)) {
-        scan_call(f, context, target, next);
+    } else if (scan_is_link(in->rd)) {
+        if (in->op != RV_OP_JAL || !scan_inline(f, context, target, next))
+            scan_entry(f, context, next);
     }
 }
 
@@ -212,8 +316,12 @@ static void scan_block(struct front *f, unsigned index)
             scan_add(f, context, pc); /* runs into code that is known: split there */
             break;
         }
-        if (!has_run(f, pc) || !front_decode(f, pc, &in, NULL) || !front_compiles(f, &in))
+        if (!has_run(f, pc) || !front_decode(f, pc, &in, NULL))
             break;
+        if (!front_compiles(f, &in)) {
+            scan_entry(f, context, pc + in.len);
+            break;
+        }
         s->seen = true;
         f->info->insns++;
         f->contexts[context].insns++;
@@ -232,6 +340,7 @@ void front_scan(struct front *f)
     f->pages = f->in->pages;
     memcpy(f->page, f->in->page, f->pages * sizeof f->page[0]);
     f->count = 0;
+    f->entry_count = 0;
     f->context_count = 1;
     f->contexts[0] = (struct front_context){0};
     f->writes[0] = f->writes[1] = 0;
@@ -250,4 +359,6 @@ void front_pages(struct front_input *in)
     front_scan(&f);
     memcpy(in->page, f.page, f.pages * sizeof f.page[0]);
     in->pages = f.pages;
+    memcpy(in->entries, f.entries, sizeof in->entries);
+    in->entry_count = f.entry_count;
 }

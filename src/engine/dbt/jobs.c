@@ -27,6 +27,21 @@ static bool job_more(void *ctx, uint64_t pc, bool middle, struct front_page *out
     return true;
 }
 
+#define ENTRY_JUMPS 8u /* to a place that is worth an entry */
+
+/* A front_input.wanted: whether the place is reached often enough and has no region of its own. */
+static bool job_wanted(void *ctx, uint64_t pc)
+{
+    struct vcpu *v = ctx;
+    const struct dbt_code *c = dbt_of(v)->code;
+    const struct code_page *page = dbt_page(v->arch, pc);
+    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
+    if (!page || interp_installed(page, slot))
+        return false;
+    return c->eager || interp_jumps(v, page, slot) >= ENTRY_JUMPS ||
+           (c->warm && warm_count(c->warm, pc) >= ENTRY_JUMPS);
+}
+
 void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_page *page,
                   uint64_t pc)
 {
@@ -38,7 +53,8 @@ void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_pag
         .exts = h->exts,
         .view = h->view,
         .more = job_more,
-        .more_ctx = v,
+        .wanted = job_wanted,
+        .ctx = v,
     };
     job_page(d, page, pc, &in.page[0]);
     front_pages(&in);
@@ -47,6 +63,8 @@ void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_pag
     job->exts = in.exts;
     job->view = (uint8_t)dbt_view(h);
     job->window = h->process ? BACK_DIRECT : job->view & REGION_WINDOW ? WINDOW_BITS : 0;
+    memcpy(job->entries, in.entries, sizeof job->entries);
+    job->entry_count = in.entry_count;
     job->all = d->code->eager;
     job->dump = d->code->dump;
     for (unsigned i = 0; i < in.pages; i++) {
@@ -89,6 +107,39 @@ static void job_dump(const struct dbt *d, const struct compile_job *job, const s
     funlockfile(d->code->dump);
 }
 
+/* The other places where the region is entered, as far as they have none. */
+static void job_install_entries(struct vcpu *v, const struct region *r,
+                                const struct region_place *place, const struct back_code *code)
+{
+    struct dbt_code *c = dbt_of(v)->code;
+    for (uint32_t i = 1; i < code->entry_count; i++) {
+        const struct back_entry *e = &code->entries[i];
+        struct code_page *page = region_page_of(place, e->pc);
+        if (!page || region_find(&c->regions, e->pc, r->view, page) ||
+            !region_add_entry(&c->regions, r, e))
+            continue;
+        if (c->warm)
+            warm_remove(c->warm, e->pc);
+        interp_install(page, (unsigned)(e->pc % RV_PAGE / 2));
+    }
+}
+
+/* The region is to be kept, r or one that was not installed: at all entries that lead to no other.
+ */
+static void job_keep(struct vcpu *v, const struct compile_job *job,
+                     const struct region_place *place, const struct region *r)
+{
+    struct dbt_code *c = dbt_of(v)->code;
+    persist_keep(c->persist, place, job);
+    for (uint32_t i = 1; i < job->code.entry_count; i++) {
+        const struct back_entry *e = &job->code.entries[i];
+        struct code_page *page = region_page_of(place, e->pc);
+        const struct region *at = page ? region_find(&c->regions, e->pc, job->view, page) : NULL;
+        if (page && (!at || (r && at->code == r->code + e->at)))
+            persist_keep_entry(c->persist, place, page, e->pc);
+    }
+}
+
 /* Installs what a job has made. NULL: there is no room, or the page has changed (rule 4). */
 static struct region *job_install(struct vcpu *v, const struct compile_job *job)
 {
@@ -110,42 +161,49 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
     if (d->code->warm)
         warm_remove(d->code->warm, place.pc);
     interp_install(place.page[0].page, job->entry / 2u);
+    job_install_entries(v, r, &place, &job->code);
     d->code->stats.regions++;
     d->code->stats.region_insns += job->info.insns;
     if (d->code->persist)
-        persist_keep(d->code->persist, &place, job);
+        job_keep(v, job, &place, r);
     return r;
 }
 
 void dbt_keep_job(struct vcpu *v, const struct compile_job *job)
 {
-    const struct dbt *d = dbt_of(v);
     struct region_place place;
     if (job->ok && job_place(v, job, &place))
-        persist_keep(d->code->persist, &place, job);
+        job_keep(v, job, &place, NULL);
+}
+
+static bool job_is_there(struct vcpu *v, const struct region_place *place)
+{
+    struct regions *rs = &dbt_of(v)->code->regions;
+    return region_find(rs, place->pc, place->view, place->page[0].page) != NULL;
 }
 
 /* Installs what an earlier process has compiled. NULL: it is not there or not good. */
 static struct region *job_load(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
-    struct persist_region stored;
+    struct persist_region stored = {0};
     unsigned slot = (unsigned)(pc % RV_PAGE / 2);
     if (d->code->regions.full)
         return NULL;
-    if (!persist_find(d->code->persist, v, page, pc, &stored)) {
+    stored.place.view = (uint8_t)dbt_view(v->arch);
+    if (!persist_find(d->code->persist, v, page, pc, &stored) || job_is_there(v, &stored.place)) {
         interp_uninstall(page, slot);
         return NULL;
     }
-    stored.place.view = (uint8_t)dbt_view(v->arch);
     struct region *r = region_add(&d->code->regions, &stored.place, &stored.code);
     if (!r) {
         dbt_start_over(v);
         return NULL;
     }
     r->uses_fp = stored.uses_fp;
+    job_install_entries(v, r, &stored.place, &stored.code);
     d->code->stats.loaded++;
-    return r;
+    return r->pc == pc ? r : region_find(&d->code->regions, pc, r->view, page);
 }
 
 struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc)

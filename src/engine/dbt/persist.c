@@ -18,23 +18,29 @@ struct record_page {
     uint32_t reserved;
 };
 
-/* Followed by links, refs, and the code. */
+/*
+ * Followed by entries, links, refs, and the code. One without code is an entry of another region,
+ * which begins at `slot` of its first page.
+ */
 struct record {
     uint32_t size, hot_size; /* of the code */
-    uint32_t sites_at, site_count, link_count, ref_count;
+    uint32_t sites_at, site_count, entry_count, link_count, ref_count;
     uint32_t insns;
     uint8_t pages, uses_fp;
-    uint8_t reserved[2];
+    uint16_t slot;
+    uint8_t reserved[4];
     struct record_page page[FRONT_PAGES];
 };
 
 _Static_assert(sizeof(struct record) % 8 == 0, "links follow");
 _Static_assert(sizeof(struct back_link) == 24 && sizeof(struct back_ref) == 8, "as stored");
+_Static_assert(sizeof(struct back_entry) == 16, "as stored");
 
 static size_t record_size(const struct record *r)
 {
-    return sizeof *r + r->link_count * sizeof(struct back_link) +
-           r->ref_count * sizeof(struct back_ref) + r->size;
+    return sizeof *r + r->entry_count * sizeof(struct back_entry) +
+           r->link_count * sizeof(struct back_link) + r->ref_count * sizeof(struct back_ref) +
+           r->size;
 }
 
 /* ---- units ---- */
@@ -191,6 +197,9 @@ static bool link_good(const struct back_link *l, uint32_t size)
 static bool code_good(const struct back_code *c)
 {
     uint32_t size = (uint32_t)c->size;
+    for (uint32_t i = 0; i < c->entry_count; i++)
+        if (c->entries[i].pc % 2 || c->entries[i].at >= size)
+            return false;
     for (uint32_t i = 0; i < c->link_count; i++)
         if (!link_good(&c->links[i], size))
             return false;
@@ -206,9 +215,10 @@ static bool code_good(const struct back_code *c)
 
 static bool record_good(const struct record *r, size_t size)
 {
-    return size >= sizeof *r && r->link_count <= size && r->ref_count <= size && r->size &&
-           record_size(r) == size && r->pages && r->pages <= FRONT_PAGES &&
-           r->hot_size <= r->size && r->sites_at % 4 == 0 && r->sites_at <= r->size &&
+    return size >= sizeof *r && r->entry_count <= FRONT_MAX_ENTRIES + 1 && r->link_count <= size &&
+           r->ref_count <= size && r->size && record_size(r) == size && r->pages &&
+           r->pages <= FRONT_PAGES && r->hot_size <= r->size && r->sites_at % 4 == 0 &&
+           r->sites_at <= r->size &&
            r->site_count <= (r->size - r->sites_at) / sizeof(struct back_site);
 }
 
@@ -219,13 +229,15 @@ static bool record_read(uint8_t *bytes, size_t size, struct persist_region *out)
     if (!record_good(r, size))
         return false;
     struct back_code *c = &out->code;
-    c->links = (void *)(bytes + sizeof *r);
+    c->entries = (void *)(bytes + sizeof *r);
+    c->links = (void *)(c->entries + r->entry_count);
     c->refs = (void *)(c->links + r->link_count);
     c->bytes = (uint8_t *)(c->refs + r->ref_count);
     c->size = c->cap = r->size;
     c->hot_size = r->hot_size;
     c->sites_at = r->sites_at;
     c->site_count = r->site_count;
+    c->entry_count = r->entry_count;
     c->link_count = r->link_count;
     c->ref_count = r->ref_count;
     out->insns = r->insns;
@@ -252,18 +264,46 @@ static bool record_pages(struct persist *p, struct vcpu *v, struct code_page *pa
     return true;
 }
 
-bool persist_find(struct persist *p, struct vcpu *v, struct code_page *page, uint64_t pc,
-                  struct persist_region *out)
+/* Reads the record at a slot into the buffer: its size, 0: none that is good. */
+static uint32_t record_get(struct persist *p, const struct code_page *page, unsigned slot)
 {
     const struct unit_page *s = page->origin ? stored_page(p, page) : NULL;
     if (!s)
-        return false;
+        return 0;
     const struct unit *u = &p->units[page->origin - 1].unit;
-    const struct unit_entry *e = unit_entry(u, s, (unsigned)(pc % UNIT_PAGE / 2));
-    *out = (struct persist_region){0};
-    out->place.pc = pc;
-    return e && e->size && unit_get(u, e, p->buffer) && record_read(p->buffer, e->size, out) &&
-           record_pages(p, v, page, out);
+    const struct unit_entry *e = unit_entry(u, s, slot);
+    bool good = e && e->size >= sizeof(struct record) && unit_get(u, e, p->buffer);
+    return good ? e->size : 0;
+}
+
+/* The page on which the region begins that the record in the buffer is an entry of. */
+static struct code_page *record_begins_on(struct persist *p, struct vcpu *v,
+                                          const struct code_page *page)
+{
+    const struct record *r = (const void *)p->buffer;
+    uint64_t base = p->units[page->origin - 1].key.base;
+    struct code_page *at = interp_page_at(v, base + (uint64_t)r->page[0].number * UNIT_PAGE);
+    if (at && !at->noticed)
+        persist_notice(p, v, at);
+    return at && at->origin == page->origin && at->content == r->page[0].content ? at : NULL;
+}
+
+bool persist_find(struct persist *p, struct vcpu *v, struct code_page *page, uint64_t pc,
+                  struct persist_region *out)
+{
+    const struct record *r = (const void *)p->buffer;
+    unsigned slot = (unsigned)(pc % UNIT_PAGE / 2);
+    uint32_t size = record_get(p, page, slot);
+    if (size && !r->size) {
+        slot = r->slot % UNIT_SLOTS;
+        page = record_begins_on(p, v, page);
+        size = page ? record_get(p, page, slot) : 0;
+    }
+    out->place.pages = 0;
+    if (!size || !record_read(p->buffer, size, out) || !record_pages(p, v, page, out))
+        return false;
+    out->place.pc = out->place.page[0].va + slot * 2u;
+    return true;
 }
 
 /* ---- to the store ---- */
@@ -276,7 +316,9 @@ static void record_fill(struct record *r, const struct persist_unit *u,
         const struct code_page *page = place->page[i].page;
         r->page[i] = (struct record_page){.content = page->content, .number = page_number(u, page)};
     }
-    struct back_link *links = (void *)(r + 1);
+    struct back_entry *entries = (void *)(r + 1);
+    struct back_link *links = (void *)(entries + c->entry_count);
+    memcpy(entries, c->entries, c->entry_count * sizeof *entries);
     for (uint32_t i = 0; i < c->link_count; i++) {
         links[i].pc = c->links[i].pc;
         links[i].field = c->links[i].field;
@@ -297,6 +339,7 @@ static struct record *record_make(const struct persist_unit *u, const struct reg
                           .hot_size = c->hot_size,
                           .sites_at = (uint32_t)c->sites_at,
                           .site_count = c->site_count,
+                          .entry_count = c->entry_count,
                           .link_count = c->link_count,
                           .ref_count = c->ref_count,
                           .insns = job->info.insns,
@@ -335,6 +378,22 @@ void persist_keep(struct persist *p, const struct region_place *place,
     if (r)
         draft_record(&u->draft, page_number(u, place->page[0].page),
                      (unsigned)(place->pc % 4096 / 2), (uint8_t *)r, (uint32_t)record_size(r));
+}
+
+void persist_keep_entry(struct persist *p, const struct region_place *place,
+                        const struct code_page *page, uint64_t pc)
+{
+    const struct code_page *first = place->page[0].page;
+    if (!same_origin(place))
+        return;
+    struct persist_unit *u = &p->units[first->origin - 1];
+    struct record *r = calloc(1, sizeof *r);
+    if (!r)
+        return;
+    r->slot = (uint16_t)(place->pc % UNIT_PAGE / 2);
+    r->page[0] = (struct record_page){.content = first->content, .number = page_number(u, first)};
+    draft_record(&u->draft, page_number(u, page), (unsigned)(pc % UNIT_PAGE / 2), (uint8_t *)r,
+                 sizeof *r);
 }
 
 bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc)

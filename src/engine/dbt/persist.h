@@ -34,13 +34,18 @@ struct persist_region {
     bool uses_fp;
 };
 
-/* The record for pc, whose slot is native and has no region. False: it is not good, or not there.
+/*
+ * The record for pc, whose slot is native and has no region: of the region that begins there or is
+ * entered there, too. False: it is not good, or not there.
  */
 bool persist_find(struct persist *p, struct vcpu *v, struct code_page *page, uint64_t pc,
                   struct persist_region *out);
 /* What has been compiled and installed is to be kept. */
 void persist_keep(struct persist *p, const struct region_place *place,
                   const struct compile_job *job);
+/* Such a region is entered at pc as well, on that page of it. */
+void persist_keep_entry(struct persist *p, const struct region_place *place,
+                        const struct code_page *page, uint64_t pc);
 /* The place shall be compiled by a later run. False: the page is of no image. */
 bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc);
 /*

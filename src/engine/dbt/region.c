@@ -3,6 +3,7 @@
 #include "base/bits.h"
 #include "base/error.h"
 #include "host/x86_64/asm.h"
+#include "isa/riscv64/hart.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -136,6 +137,14 @@ uintptr_t region_slow_path(const struct regions *rs, uintptr_t pc, bool *write)
     return (uintptr_t)code + (sites[lo].slow & ~BACK_SITE_WRITE);
 }
 
+struct code_page *region_page_of(const struct region_place *place, uint64_t pc)
+{
+    for (unsigned i = 0; i < place->pages; i++)
+        if (place->page[i].va == align_down(pc, RV_PAGE))
+            return place->page[i].page;
+    return NULL;
+}
+
 struct region *region_add(struct regions *rs, const struct region_place *place,
                           const struct back_code *code)
 {
@@ -165,6 +174,29 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
     return r;
 }
 
+struct region *region_add_entry(struct regions *rs, const struct region *r,
+                                const struct back_entry *entry)
+{
+    unsigned own = 0;
+    while (own < r->pages && r->page[own].va != align_down(entry->pc, RV_PAGE))
+        own++;
+    if (rs->count == MAX_REGIONS || own == r->pages)
+        return NULL;
+    uint32_t *bucket = region_bucket(rs, entry->pc, r->view);
+    struct region *e = &rs->region[rs->count++];
+    *e = *r;
+    e->pc = entry->pc;
+    e->code = r->code + entry->at;
+    e->size = e->site_count = 0;
+    e->hash_next = *bucket;
+    e->incoming = LINK_END;
+    e->page[0] = r->page[own];
+    e->page[own] = r->page[0];
+    *bucket = rs->count;
+    region_list(rs, e);
+    return e;
+}
+
 /* Links to a region that goes lead to their stubs again. */
 static void region_unlink(struct regions *rs, struct region *r)
 {
@@ -187,7 +219,7 @@ void regions_drop_page(struct regions *rs, struct code_page *page)
         struct region *r = &rs->region[index];
         region_unhash(rs, index);
         region_unlist(rs, index);
-        if (r->code)
+        if (r->size)
             codemem_free(&rs->mem, r->code, r->size);
         r->code = NULL;
         region_unlink(rs, r);

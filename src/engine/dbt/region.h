@@ -2,11 +2,12 @@
  * Installed regions: their code, where each begins, and the links between them.
  *
  * A region belongs to one vCPU or all threads of a process, some pages of decoded code and one view
- * of memory; it begins on the first of its pages. A machine's links lead to a region whose pages
- * are all pages of the one they leave, at the same addresses, so they need no look at translations.
- * A process has one translation only, and its links lead anywhere. When a page's bytes change all
- * its regions go at once, and the links to them. Everything is bounded; what does not fit sets
- * `full`, and the owner starts over with regions_reset.
+ * of memory; it begins on the first of its pages. One that is entered at several places is there
+ * for each of them: the others lead into the first one's code, and go with it. A machine's links
+ * lead to a region whose pages are all pages of the one they leave, at the same addresses, so they
+ * need no look at translations. A process has one translation only, and its links lead anywhere.
+ * When a page's bytes change all its regions go at once, and the links to them. Everything is
+ * bounded; what does not fit sets `full`, and the owner starts over with regions_reset.
  *
  * Threads: the owner's lock; region_slow_path needs none.
  */
@@ -25,8 +26,8 @@ struct region_page {
 
 struct region {
     uint64_t pc;
-    uint8_t *code; /* rw view; NULL: cannot be compiled */
-    uint32_t size;
+    uint8_t *code;      /* rw view; NULL: cannot be compiled */
+    uint32_t size;      /* 0: the code is another one's */
     uint32_t hash_next; /* index + 1, 0: end */
     uint8_t view;       /* enum rv_view, | REGION_WINDOW */
     uint8_t pages;
@@ -82,12 +83,21 @@ struct region_place {
     struct region_page page[FRONT_PAGES]; /* page and va */
 };
 
+/* The page of the place on which pc is, NULL: none. */
+struct code_page *region_page_of(const struct region_place *place, uint64_t pc);
+
 /*
  * A new region with the code of `code`, or (NULL) one that cannot be compiled and is kept so that
  * it is not tried again. NULL when there is no room.
  */
 struct region *region_add(struct regions *rs, const struct region_place *place,
                           const struct back_code *code);
+/*
+ * The same region, entered at another place, which is on one of its pages and has no region. NULL:
+ * there is no room, which does no harm.
+ */
+struct region *region_add_entry(struct regions *rs, const struct region *r,
+                                const struct back_entry *entry);
 /* All regions of a page, whose bytes have changed. The caller empties the jump caches. */
 void regions_drop_page(struct regions *rs, struct code_page *page);
 

@@ -4,15 +4,16 @@
  *
  * A program that starts up and ends has a broad profile: thousands of places that are reached some
  * ten times each. While it runs it cannot compile them all. Those reached most often are compiled
- * now that it ends, for a part of the time that it ran.
+ * now that it ends, for a part of the time that it ran, but not for long: a program that takes
+ * longer has time to compile them beside its next run.
  */
 #include "engine/dbt/dbt_impl.h"
 
 #include <time.h>
 
-#define WARM_HOT 64u        /* jumps to a place that is worth it */
-#define PART 5u             /* of the time that the program took */
-#define AT_MOST 2000000000u /* ns */
+#define WARM_HOT 64u      /* jumps to a place that is worth it */
+#define PART 5u           /* of the time that the program took */
+#define AT_MOST 50000000u /* ns */
 
 static uint64_t save_now(clockid_t clock)
 {

@@ -8,12 +8,28 @@
 #include <sys/mman.h>
 
 #define BUCKETS 8192
-#define FEW ((size_t)2 << 20) /* bytes of pages that small programs need at most */
+#define FEW 100               /* pages that small programs need at most */
+#define OFTEN UINT64_C(20000) /* instructions, to open a page again */
+#define LONG 8                /* times open_max: so many pages opened again are no burst */
+
+_Static_assert(CODE_MAX_PAGES % CODE_FEW_SLOTS == 0, "doubled until there are as many");
+
+/* One page's. */
+struct code_slots {
+    struct code_slot slot[CODE_SLOTS + 2];
+};
 
 struct code_cache {
     struct code_page *pages; /* `max` of them, mapped; resident as they are used */
     uint32_t max, used;
     uint32_t free; /* index + 1 of the first page that was dropped, a chain */
+    /* A shared one's page has the slots with its index. */
+    struct code_slots *slots; /* `max` of them, mapped */
+    struct code_page **owner; /* of slots: the page */
+    uint32_t open_max;        /* at most so many pages have slots now */
+    uint32_t opened, oldest;  /* as many have; the one that loses its own next */
+    uint32_t again;           /* pages that lost theirs and were opened again, */
+    uint64_t again_since;     /* since this count of instructions */
     bool shared, full;
     pthread_mutex_t lock;      /* of a shared one */
     uint32_t buckets[BUCKETS]; /* index + 1 of the first page of the chain */
@@ -35,6 +51,18 @@ void code_cache_unlock(struct code_cache *c)
         pthread_mutex_unlock(&c->lock);
 }
 
+/* NULL: out of memory. Most of a large program's pages become resident one by one otherwise. */
+static void *code_map(const struct code_cache *c, size_t size)
+{
+    void *p = mmap(NULL, c->max * size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (c->shared)
+        madvise((uint8_t *)p + align_up(FEW * size, 4096), (c->max - FEW) * size, MADV_HUGEPAGE);
+    return p;
+}
+
 struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end, bool shared)
 {
     struct code_cache *c = calloc(1, sizeof *c);
@@ -43,15 +71,14 @@ struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end, bool sha
     c->shared = shared;
     c->max = shared ? CODE_MAX_SHARED : CODE_MAX_PAGES;
     pthread_mutex_init(&c->lock, NULL);
-    c->pages = mmap(NULL, c->max * sizeof *c->pages, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (c->pages == MAP_FAILED) {
-        free(c);
+    c->open_max = CODE_FEW_SLOTS;
+    c->pages = code_map(c, sizeof *c->pages);
+    c->slots = code_map(c, sizeof *c->slots);
+    c->owner = shared ? NULL : calloc(c->max, sizeof *c->owner);
+    if (!c->pages || !c->slots || (!shared && !c->owner)) {
+        code_cache_free(c);
         return NULL;
     }
-    /* Most of a large program's pages become resident one by one otherwise, five faults each. */
-    if (shared)
-        madvise((uint8_t *)c->pages + FEW, c->max * sizeof *c->pages - FEW, MADV_HUGEPAGE);
     c->crossing = crossing;
     c->page_end = page_end;
     return c;
@@ -61,7 +88,11 @@ void code_cache_free(struct code_cache *c)
 {
     if (!c)
         return;
-    munmap(c->pages, c->max * sizeof *c->pages);
+    if (c->pages)
+        munmap(c->pages, c->max * sizeof *c->pages);
+    if (c->slots)
+        munmap(c->slots, c->max * sizeof *c->slots);
+    free(c->owner);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }
@@ -75,15 +106,22 @@ static bool code_page_read(const struct code_cache *c, uint8_t *to, const uint8_
     return true;
 }
 
-/* The slots of p are 0: not decoded; its bytes are there. */
-static void code_page_fill(const struct code_cache *c, struct code_page *p)
+/* Slots that are 0, not decoded, become the page's, whose bytes are there. */
+static void code_page_open(const struct code_cache *c, struct code_page *p,
+                           struct code_slots *slots)
 {
-    memset(p->run, 0, sizeof p->run);
+    p->slots = slots->slot;
     p->slots[CODE_SLOTS].handler = c->page_end;
     p->slots[CODE_SLOTS + 1].handler = c->page_end;
     if ((p->bytes[4094] & 3) == 3)
         p->slots[CODE_SLOTS - 1].handler = c->crossing;
     p->cross_handler = 0;
+}
+
+/* Nothing of the page has run. */
+static void code_page_begin(struct code_page *p)
+{
+    memset(p->run, 0, sizeof p->run);
     p->origin = 0;
     p->noticed = false;
 }
@@ -103,6 +141,38 @@ void code_cache_set_changed(struct code_cache *c, void (*changed)(void *ctx, str
     c->changed_ctx = ctx;
 }
 
+/*
+ * To open a page again costs as much as some 10,000 instructions. A boot does that 4,000 times in
+ * all, in bursts. Where it is often for long, more pages may be open.
+ */
+static void code_cache_reopen(struct code_cache *c, uint64_t icount)
+{
+    if (++c->again < LONG * c->open_max)
+        return;
+    if (icount - c->again_since < c->again * OFTEN && c->open_max < c->max)
+        c->open_max *= 2;
+    c->again = 0;
+    c->again_since = icount;
+}
+
+void code_cache_open(struct code_cache *c, struct code_page *p, uint64_t icount)
+{
+    if (p->opened)
+        code_cache_reopen(c, icount);
+    uint32_t n = c->opened;
+    if (n < c->open_max) {
+        c->opened++;
+    } else {
+        n = c->oldest;
+        c->oldest = (n + 1) % c->open_max;
+        c->owner[n]->slots = NULL;
+        memset(&c->slots[n], 0, sizeof c->slots[n]);
+    }
+    c->owner[n] = p;
+    p->opened = true;
+    code_page_open(c, p, &c->slots[n]);
+}
+
 void code_cache_reset(struct code_cache *c)
 {
     if (c->changed)
@@ -110,7 +180,8 @@ void code_cache_reset(struct code_cache *c)
     memset(c->buckets, 0, sizeof c->buckets);
     /* Zero again, and the host's. */
     madvise(c->pages, c->used * sizeof *c->pages, MADV_DONTNEED);
-    c->used = c->free = 0;
+    madvise(c->slots, (c->shared ? c->used : c->opened) * sizeof *c->slots, MADV_DONTNEED);
+    c->used = c->free = c->opened = c->oldest = 0;
     c->full = false;
 }
 
@@ -131,9 +202,13 @@ struct code_page *code_cache_find(const struct code_cache *c, gpa_t gpa)
 static void code_page_renew(struct code_cache *c, struct code_page *p, const uint8_t *bytes)
 {
     code_page_void(c, p);
-    memset(p->slots, 0, sizeof p->slots);
     memcpy(p->bytes, bytes, sizeof p->bytes);
-    code_page_fill(c, p);
+    code_page_begin(p);
+    if (p->slots) {
+        struct code_slots *slots = (void *)p->slots;
+        memset(slots, 0, sizeof *slots);
+        code_page_open(c, p, slots);
+    }
     c->made++;
 }
 
@@ -168,7 +243,9 @@ static struct code_page *code_cache_add(struct code_cache *c, gpa_t gpa, const u
         c->free = (uint32_t)(p - c->pages) + 1;
         return NULL;
     }
-    code_page_fill(c, p);
+    code_page_begin(p);
+    if (c->shared)
+        code_page_open(c, p, &c->slots[p - c->pages]);
     p->gpa = gpa;
     p->epoch = epoch;
     p->chain = *bucket;
@@ -202,6 +279,7 @@ static void code_cache_drop(struct code_cache *c, struct code_page *p)
         at = &c->pages[*at - 1].chain;
     *at = p->chain;
     code_page_void(c, p);
+    memset(&c->slots[index - 1], 0, sizeof *c->slots);
     memset(p, 0, sizeof *p);
     p->gpa = UINT64_MAX;
     p->chain = c->free;

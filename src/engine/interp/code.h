@@ -7,6 +7,10 @@
  * fence.i, so nothing watches stores; after a fence.i each page is compared once, when it is next
  * entered, and decoded anew only if it really changed.
  *
+ * Most code of a machine runs a few times and then, if at all, compiled. So its pages share fewer
+ * sets of slots: who needs one takes it from the page that has had its own for longest, which stays
+ * what it is but for being decoded again. When that happens too often there get to be more sets.
+ *
  * A cache is bounded. One that belongs to a single vCPU starts over when it is full. One that the
  * threads of a process share has a lock, and pages leave it only when no thread runs
  * (code_cache_check, code_cache_reset): then it also looks what has changed, and never before.
@@ -19,9 +23,9 @@
 #include <stdint.h>
 
 #define CODE_SLOTS 2048 /* halfwords in a page */
-/* In a cache, 20 KiB each at most, of which only what ran is resident. */
 #define CODE_MAX_PAGES 4096
 #define CODE_MAX_SHARED 65536
+#define CODE_FEW_SLOTS 512 /* sets of slots that the pages of a machine's vCPU begin with */
 
 /*
  * Operands, by kind of instruction (rd = 0 is replaced by 32, the register nobody reads):
@@ -40,7 +44,8 @@ struct code_slot {
 _Static_assert(sizeof(struct code_slot) == 8, "a slot is one word");
 
 struct code_page {
-    struct code_slot slots[CODE_SLOTS + 2]; /* the last two are the end, for either length */
+    /* CODE_SLOTS and two that are the end, for either length. NULL: code_cache_open */
+    struct code_slot *slots;
     gpa_t gpa;
     uint64_t epoch;      /* hart's code_epoch at which the bytes were last compared */
     uint32_t chain;      /* next page of the hash chain, index + 1 */
@@ -50,6 +55,7 @@ struct code_page {
     uint32_t cached_in;            /* the hooks' own, likewise */
     uint32_t origin;               /* the hooks' own; 0 in a page that is new or has changed */
     bool noticed;                  /* likewise: page_made has been called */
+    bool opened;                   /* has or had slots */
     uint64_t content;              /* the hooks' own: a hash of the bytes */
     uint64_t run[CODE_SLOTS / 64]; /* a bit for each slot: an instruction there has run */
     uint8_t bytes[4096];
@@ -68,6 +74,12 @@ void code_cache_free(struct code_cache *c);
  */
 struct code_page *code_cache_get(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
                                  uint64_t epoch, bool *restarted);
+
+/*
+ * For a page without slots: it has some from now on, nothing is decoded. icount: instructions that
+ * the vCPU has executed.
+ */
+void code_cache_open(struct code_cache *c, struct code_page *p, uint64_t icount);
 
 /* The page as it was last got, NULL: it is not there. */
 struct code_page *code_cache_find(const struct code_cache *c, gpa_t gpa);

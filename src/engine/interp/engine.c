@@ -116,28 +116,38 @@ void *interp_hooks_data(const struct vcpu *v)
 bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
 {
     struct interp *it = v->engine_data;
-    uint16_t *counter = hot_counter(it, &page->slots[slot]);
+    uint16_t *counter =
+        page->slots ? hot_counter(it, &page->slots[slot]) : &it->hot[slot % HOT_COUNTERS];
     if (--*counter)
         return false;
     *counter = it->threshold;
     return true;
 }
 
+unsigned interp_jumps(const struct vcpu *v, const struct code_page *page, unsigned slot)
+{
+    struct interp *it = v->engine_data;
+    uint16_t left = page->slots ? *hot_counter(it, &page->slots[slot]) : it->threshold;
+    return (unsigned)(it->threshold - left);
+}
+
 void interp_install(struct code_page *page, unsigned slot)
 {
-    page->slots[slot].handler = HANDLER_NATIVE;
+    if (page->slots)
+        page->slots[slot].handler = HANDLER_NATIVE;
 }
 
 bool interp_installed(const struct code_page *page, unsigned slot)
 {
-    return page->slots[slot].handler == HANDLER_NATIVE;
+    return page->slots && page->slots[slot].handler == HANDLER_NATIVE;
 }
 
 /* It is decoded when it is reached. */
 void interp_uninstall(struct code_page *page, unsigned slot)
 {
     bool crosses = slot == CODE_SLOTS - 1 && (page->bytes[4094] & 3) == 3;
-    page->slots[slot].handler = crosses ? HANDLER_CROSSING : 0;
+    if (page->slots)
+        page->slots[slot].handler = crosses ? HANDLER_CROSSING : 0;
 }
 
 struct code_page *interp_page_at(struct vcpu *v, uint64_t va)

@@ -31,6 +31,8 @@ struct interp_hooks {
     void (*page_changed)(struct vcpu *v, struct code_page *page);
     /* A page is entered first, or with other bytes than before. */
     void (*page_made)(struct vcpu *v, struct code_page *page, uint64_t page_va);
+    /* A page with native code has lost what it was decoded to: installs it again. */
+    void (*page_opened)(struct vcpu *v, struct code_page *page);
     uint16_t threshold; /* jumps to a target before it is hot, 1 and up */
 };
 
@@ -41,7 +43,10 @@ void *interp_hooks_data(const struct vcpu *v);
 
 /* Counts a jump to the slot that the interpreter did not see. True: it is hot. */
 bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot);
-/* Makes the slot call `native` when it is reached. */
+/* Jumps to the slot since it was last hot; slots share counters, so it may be too many. */
+unsigned interp_jumps(const struct vcpu *v, const struct code_page *page, unsigned slot);
+/* Makes the slot call `native` when it is reached; if nothing of the page is decoded, page_opened
+ * will have to. */
 void interp_install(struct code_page *page, unsigned slot);
 bool interp_installed(const struct code_page *page, unsigned slot);
 /* There is no native code for the slot after all. */

@@ -11,9 +11,11 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 
 extern char **environ;
 
@@ -104,6 +106,39 @@ static void names(char **argv)
     slurp("/proc/self/status");
     CHECK(strstr(buffer, "Name:\trenamed\n"));
     DONE("names");
+}
+
+/* What another process reads about this one, also where arguments have been written over. */
+static void told(char **argv)
+{
+    char path[64], before = argv[0][0];
+    Elf64_auxv_t mine[2];
+    int parent = getpid(), status;
+    size_t size = slurp("/proc/self/auxv"), at = 0;
+    CHECK(size > sizeof(mine));
+    memcpy(mine, buffer, sizeof(mine));
+    fflush(stdout);
+    argv[0][0] = '*';
+    if (!fork()) {
+        snprintf(path, sizeof(path), "/proc/%d/cmdline", parent);
+        size = slurp(path);
+        for (char **arg = argv; *arg; at += strlen(*arg++) + 1)
+            CHECK(at < size && !strcmp(buffer + at, *arg));
+        CHECK_IS(at, size);
+        snprintf(path, sizeof(path), "/proc/%d/environ", parent);
+        size = slurp(path);
+        CHECK(memmem(buffer, size, "TESTED=yes", 11));
+        snprintf(path, sizeof(path), "/proc/%d/auxv", parent);
+        CHECK(slurp(path) > sizeof(mine));
+        CHECK(!memcmp(mine, buffer, sizeof(mine)));
+        _exit(0);
+    }
+    CHECK(wait(&status) > 0);
+    CHECK_IS(status, 0);
+    slurp("/proc/self/cmdline");
+    CHECK_IS(buffer[0], '*');
+    argv[0][0] = before;
+    DONE("told");
 }
 
 static void maps(void)
@@ -261,15 +296,45 @@ static void descriptors(void)
     DONE("descriptors");
 }
 
+/* Nothing more is open in a program with room for few descriptors. */
+static void few_descriptors(const char *program)
+{
+    struct rlimit limit;
+    int status;
+    fflush(stdout);
+    CHECK_IS(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = 20;
+    if (!fork()) {
+        CHECK_IS(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        execl(program, program, "scan", NULL);
+        _exit(99);
+    }
+    CHECK(wait(&status) > 0);
+    CHECK_IS(status, 0);
+    DONE("few descriptors");
+}
+
+static int scan(void)
+{
+    struct stat s;
+    for (int fd = 0; fd < 30; fd++)
+        printf("%d: %d %d %d %d\n", fd, fstat(fd, &s), fcntl(fd, F_GETFD) < 0, fchdir(fd),
+               fstatat(fd, "", &s, AT_EMPTY_PATH));
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
-    (void)argc;
+    if (argc > 1)
+        return scan();
     char comm[32] = {0};
     int fd = open("/proc/self/comm", O_RDONLY);
     CHECK(read(fd, comm, sizeof(comm) - 1) > 0);
     close(fd);
     descriptors();
+    few_descriptors(argv[0]);
     names(argv);
+    told(argv);
     maps();
     auxiliary();
     system_wide();

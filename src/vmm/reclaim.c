@@ -1,0 +1,73 @@
+/*
+ * Zero pages of guest memory go back to the host.
+ *
+ * Guests clear memory long before they use it, or never use it: Linux clears its bounce buffers at
+ * boot, and an eighth of a kernel's image is zeros. Such a page reads the same when the host has
+ * taken it back, and costs a fault when it is written again.
+ *
+ * Memory is looked through while all vCPUs are parked, a millisecond or two at a time, and only as
+ * far as it has grown: each byte that memory costs more than before pays for two that are looked
+ * at. So a machine whose memory does not grow is left alone. In deterministic mode nothing is done.
+ */
+#include "vmm/vm_internal.h"
+
+#define BETWEEN_NS 20000000u /* while there is something to do */
+#define SOONEST_NS 250000000u
+#define LATEST_NS UINT64_C(16000000000)
+#define WORTH (UINT64_C(4) << 20)   /* bytes: less is not worth parking */
+#define AT_ONCE (UINT64_C(8) << 20) /* bytes looked at */
+
+static uint64_t u64_min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void reclaim_arm(struct vm *vm, uint64_t ns)
+{
+    loop_timer_set(vm->loop, &vm->reclaim.timer, loop_now_ns() + ns);
+}
+
+static void reclaim_tick(void *ctx)
+{
+    struct vm *vm = ctx;
+    struct vm_reclaim *r = &vm->reclaim;
+    uint64_t now = addrspace_resident(vm->machine->mem);
+    if (now > r->seen)
+        r->owed = u64_min(r->owed + 2 * (now - r->seen), now);
+    r->seen = now;
+    r->due = r->owed >= WORTH;
+    if (r->due)
+        vm_park_soon(vm); /* and vm_reclaim_due */
+    r->interval_ns = r->due ? SOONEST_NS : u64_min(2 * r->interval_ns, LATEST_NS);
+    reclaim_arm(vm, r->owed >= WORTH + AT_ONCE ? BETWEEN_NS : r->interval_ns);
+}
+
+void vm_reclaim_due(struct vm *vm)
+{
+    struct vm_reclaim *r = &vm->reclaim;
+    if (!r->due)
+        return;
+    uint64_t bytes = u64_min(r->owed, AT_ONCE), left = bytes;
+    uint64_t dropped = addrspace_drop_zeros(vm->machine->mem, &r->at, &left);
+    r->due = false;
+    r->owed -= bytes;
+    r->seen -= u64_min(r->seen, dropped);
+    r->dropped += dropped;
+}
+
+void vm_reclaim_init(struct vm *vm)
+{
+    loop_timer_init(&vm->reclaim.timer, reclaim_tick, vm);
+}
+
+void vm_reclaim_start(struct vm *vm)
+{
+    vm->reclaim.interval_ns = SOONEST_NS;
+    if (!vm->config.deterministic)
+        reclaim_arm(vm, SOONEST_NS);
+}
+
+void vm_reclaim_stop(struct vm *vm)
+{
+    loop_timer_cancel(vm->loop, &vm->reclaim.timer);
+}
