@@ -6,22 +6,11 @@
 #include "base/bits.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/falloc.h>
-#include <linux/fs.h>
-#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#define RAW_IOV 64
-#define RAW_ZEROES 65536
 
 struct raw {
     struct block block;
-    int fd;
-    bool is_device;
     uint64_t file_size; /* when opened; what lies between it and block.size reads as zeroes */
 };
 
@@ -30,23 +19,23 @@ static struct raw *raw_of(struct block *b)
     return container_of(b, struct raw, block);
 }
 
-static bool raw_probe(int fd)
+static bool raw_probe(const uint8_t *head, size_t len)
 {
-    (void)fd;
+    (void)head;
+    (void)len;
     return true;
 }
 
-static int raw_open(struct block *b, int fd, struct error *err)
+static int raw_open(struct block *b, const struct block_options *options, unsigned depth,
+                    struct error *err)
 {
     struct raw *raw = raw_of(b);
-    struct stat st;
-    raw->fd = fd;
-    if (fstat(fd, &st))
-        return error_set(err, errno, "%s: cannot find its size: %s", b->path, strerror(errno));
-    raw->is_device = S_ISBLK(st.st_mode);
-    raw->file_size = (uint64_t)st.st_size;
-    if (raw->is_device && ioctl(fd, BLKGETSIZE64, &raw->file_size))
-        return error_set(err, errno, "%s: cannot find its size: %s", b->path, strerror(errno));
+    (void)depth;
+    if (options->snapshot)
+        return error_set(err, EINVAL, "%s: is raw, which has no snapshots", b->path);
+    int rc = block_file_size(&b->file, &raw->file_size);
+    if (rc)
+        return error_set(err, -rc, "%s: cannot find its size: %s", b->path, strerror(-rc));
     if (!raw->file_size)
         return error_set(err, EINVAL, "%s: is empty, a disk image has at least one sector",
                          b->path);
@@ -56,156 +45,141 @@ static int raw_open(struct block *b, int fd, struct error *err)
 
 static void raw_close(struct block *b)
 {
-    /* Closing gives up the lock, too. */
-    close(raw_of(b)->fd);
-}
-
-/* A request that is under way: the host may do less than was asked for. */
-struct raw_io {
-    const struct iovec *iov;
-    int n;
-    size_t done; /* of iov[0] */
-    uint64_t offset;
-};
-
-/* The next piece, at most `size` vectors. Returns how many; 0: the request is complete. */
-static int raw_io_next(const struct raw_io *io, struct iovec *out, int size)
-{
-    int n = io->n < size ? io->n : size;
-    for (int i = 0; i < n; i++)
-        out[i] = io->iov[i];
-    if (n) {
-        out[0].iov_base = (char *)out[0].iov_base + io->done;
-        out[0].iov_len -= io->done;
-    }
-    return n;
-}
-
-static void raw_io_skip_done(struct raw_io *io)
-{
-    while (io->n && io->done == io->iov->iov_len) {
-        io->done = 0;
-        io->iov++;
-        io->n--;
-    }
-}
-
-static void raw_io_advance(struct raw_io *io, size_t len)
-{
-    io->offset += len;
-    while (len) {
-        size_t left = io->iov->iov_len - io->done;
-        size_t step = len < left ? len : left;
-        io->done += step;
-        len -= step;
-        raw_io_skip_done(io);
-    }
+    (void)b;
 }
 
 /* Zeroes for what lies behind the end of the file in its last sector. */
-static void raw_read_tail(struct raw_io *io)
+static void raw_read_tail(const struct iovec *iov, int n, uint64_t got)
 {
-    for (; io->n; io->iov++, io->n--, io->done = 0)
-        memset((char *)io->iov->iov_base + io->done, 0, io->iov->iov_len - io->done);
+    for (int i = 0; i < n; i++) {
+        if (got < iov[i].iov_len)
+            memset((char *)iov[i].iov_base + got, 0, iov[i].iov_len - got);
+        got -= got < iov[i].iov_len ? got : iov[i].iov_len;
+    }
 }
 
 static int raw_readv(struct block *b, uint64_t offset, const struct iovec *iov, int n)
 {
-    struct raw *raw = raw_of(b);
-    struct raw_io io = {.iov = iov, .n = n, .offset = offset};
-    raw_io_skip_done(&io);
-    while (io.n) {
-        struct iovec part[RAW_IOV];
-        int count = raw_io_next(&io, part, RAW_IOV);
-        ssize_t got = preadv(raw->fd, part, count, (off_t)io.offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0)
-            return -errno;
-        if (!got) {
-            if (io.offset < raw->file_size)
-                return -EIO; /* somebody has cut the file */
-            raw_read_tail(&io);
-            return 0;
+    uint64_t got, want = 0;
+    for (int i = 0; i < n; i++)
+        want += iov[i].iov_len;
+    int rc = block_file_readv(&b->file, offset, iov, n, &got);
+    if (rc || got == want)
+        return rc;
+    if (offset + got < raw_of(b)->file_size)
+        return -EIO; /* somebody has cut the file */
+    raw_read_tail(iov, n, got);
+    return 0;
+}
+
+/* ---- the first bytes of a disk that nobody said is raw ---- */
+
+static bool raw_guards(const struct block *b, uint64_t offset)
+{
+    return b->probed && offset < BLOCK_SECTOR;
+}
+
+/*
+ * The bytes are copied before they are looked at: a guest can change its memory at any time. What
+ * begins after the magic needs no look.
+ */
+static int raw_write_start(struct block *b, uint64_t offset, const uint8_t *data, size_t len)
+{
+    uint8_t head[BLOCK_SECTOR];
+    size_t have = b->size < sizeof head ? (size_t)b->size : sizeof head;
+    struct iovec iov = {head, have};
+    int rc = raw_readv(b, 0, &iov, 1);
+    if (rc)
+        return rc;
+    memcpy(head + offset, data, len);
+    if (block_qcow2_probe(head, have))
+        return -EPERM;
+    return block_file_write(&b->file, offset, data, len);
+}
+
+static int raw_write_guarded(struct block *b, uint64_t offset, const struct iovec *iov, int n)
+{
+    for (int i = 0; i < n; i++) {
+        size_t done = 0;
+        uint8_t copy[BLOCK_SECTOR];
+        if (offset < BLOCK_SECTOR) {
+            done = BLOCK_SECTOR - (size_t)offset;
+            done = done < iov[i].iov_len ? done : iov[i].iov_len;
+            memcpy(copy, iov[i].iov_base, done);
+            int rc = raw_write_start(b, offset, copy, done);
+            if (rc)
+                return rc;
         }
-        raw_io_advance(&io, (size_t)got);
+        int rc = block_file_write(&b->file, offset + done, (char *)iov[i].iov_base + done,
+                                  iov[i].iov_len - done);
+        if (rc)
+            return rc;
+        offset += iov[i].iov_len;
     }
     return 0;
 }
 
 static int raw_writev(struct block *b, uint64_t offset, const struct iovec *iov, int n)
 {
-    struct raw *raw = raw_of(b);
-    struct raw_io io = {.iov = iov, .n = n, .offset = offset};
-    raw_io_skip_done(&io);
-    while (io.n) {
-        struct iovec part[RAW_IOV];
-        int count = raw_io_next(&io, part, RAW_IOV);
-        ssize_t got = pwritev(raw->fd, part, count, (off_t)io.offset);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got <= 0)
-            return got ? -errno : -EIO;
-        raw_io_advance(&io, (size_t)got);
-    }
-    return 0;
+    if (raw_guards(b, offset))
+        return raw_write_guarded(b, offset, iov, n);
+    return block_file_writev(&b->file, offset, iov, n);
 }
 
 static int raw_flush(struct block *b)
 {
-    return fdatasync(raw_of(b)->fd) ? -errno : 0;
-}
-
-static int raw_fallocate(const struct raw *raw, int mode, uint64_t offset, uint64_t len)
-{
-    int rc;
-    do
-        rc = fallocate(raw->fd, mode | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len);
-    while (rc && errno == EINTR);
-    if (!rc)
-        return 0;
-    return errno == EOPNOTSUPP || errno == ENODEV || errno == ENOSYS ? -ENOTSUP : -errno;
+    return block_file_sync(&b->file);
 }
 
 static int raw_discard(struct block *b, uint64_t offset, uint64_t len)
 {
-    struct raw *raw = raw_of(b);
-    if (!raw->is_device)
-        return raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len);
-    uint64_t range[2] = {offset, len};
-    if (!ioctl(raw->fd, BLKDISCARD, range))
-        return 0;
-    return errno == EOPNOTSUPP ? -ENOTSUP : -errno;
-}
-
-/* The way that works everywhere. */
-static int raw_write_zero_bytes(struct block *b, uint64_t offset, uint64_t len)
-{
-    static const char zeroes[RAW_ZEROES];
-    union {
-        const char *from;
-        void *base;
-    } data = {.from = zeroes};
-    while (len) {
-        size_t step = len < RAW_ZEROES ? (size_t)len : RAW_ZEROES;
-        struct iovec iov = {.iov_base = data.base, .iov_len = step};
-        int rc = raw_writev(b, offset, &iov, 1);
-        if (rc)
-            return rc;
-        offset += step;
-        len -= step;
-    }
-    return 0;
+    return block_file_discard(&b->file, offset, len);
 }
 
 static int raw_write_zeroes(struct block *b, uint64_t offset, uint64_t len, bool unmap)
 {
-    struct raw *raw = raw_of(b);
-    /* On a block device PUNCH_HOLE zeroes, too, and fails rather than to leave old data. */
-    int rc = unmap ? raw_fallocate(raw, FALLOC_FL_PUNCH_HOLE, offset, len) : -ENOTSUP;
-    if (rc == -ENOTSUP)
-        rc = raw_fallocate(raw, FALLOC_FL_ZERO_RANGE, offset, len);
-    return rc ? raw_write_zero_bytes(b, offset, len) : 0;
+    return block_file_zero(&b->file, offset, len, unmap);
+}
+
+static int raw_map(struct block *b, uint64_t offset, struct block_extent *extent)
+{
+    bool data;
+    int rc = block_file_map(&b->file, offset, b->size, &extent->length, &data);
+    extent->kind = data ? BLOCK_DATA : BLOCK_ZERO;
+    extent->host = offset;
+    return rc;
+}
+
+static int raw_resize(struct block *b, uint64_t size, struct error *err)
+{
+    if (b->file.is_device)
+        return error_set(err, EINVAL, "%s: is a block device, whose size the host decides",
+                         b->path);
+    int rc = block_file_resize(&b->file, size);
+    if (rc)
+        return error_set(err, -rc, "%s: cannot get a size of %llu bytes: %s", b->path,
+                         (unsigned long long)size, strerror(-rc));
+    b->size = raw_of(b)->file_size = size;
+    return 0;
+}
+
+static int raw_create(struct block_file *f, const char *path, const struct block_create *how,
+                      struct error *err)
+{
+    int rc = block_file_resize(f, how->size);
+    return rc ? error_set(err, -rc, "%s: cannot get a size of %llu bytes: %s", path,
+                          (unsigned long long)how->size, strerror(-rc))
+              : 0;
+}
+
+static bool raw_place(struct block *b, struct block_request *r, struct block_place *place)
+{
+    if (r->op == BLOCK_FLUSH) /* which remembers failures */
+        return false;
+    if (r->op == BLOCK_WRITE && raw_guards(b, r->offset))
+        return false;
+    *place = (struct block_place){b->file.fd, r->offset};
+    return true;
 }
 
 const struct block_ops block_raw_ops = {
@@ -219,4 +193,8 @@ const struct block_ops block_raw_ops = {
     .flush = raw_flush,
     .discard = raw_discard,
     .write_zeroes = raw_write_zeroes,
+    .map = raw_map,
+    .resize = raw_resize,
+    .create = raw_create,
+    .place = raw_place,
 };

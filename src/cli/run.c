@@ -103,10 +103,14 @@ static int set_disk(void *ctx, const char *value, struct error *err)
         return error_set(err, ENOMEM, "out of memory for --disk %s", value);
     s->disk_paths[s->vm.disk_count] = path;
     struct vm_disk *disk = &s->vm.disks[s->vm.disk_count++];
-    char *comma = strrchr(path, ',');
-    if (comma && !strcmp(comma, ",readonly")) {
-        *comma = 0;
-        disk->readonly = true;
+    /* From the end, so that a name may have commas of its own. */
+    for (char *comma; (comma = strrchr(path, ',')); *comma = 0) {
+        if (!strcmp(comma, ",readonly"))
+            disk->readonly = true;
+        else if (!strncmp(comma, ",format=", 8))
+            disk->format = comma + 8;
+        else
+            break;
     }
     disk->path = path;
     return *path ? 0 : error_set(err, EINVAL, "--disk needs a file");
@@ -122,7 +126,10 @@ static const struct option run_options[] = {
      set_firmware},
     {"cpus", "N", "harts, 1 to 64 (default 1)", set_cpus},
     {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory},
-    {"disk", "FILE[,readonly]", "raw disk image as a virtio disk; up to 7 times", set_disk},
+    {"disk", "FILE[,readonly][,format=raw|qcow2]",
+     "a disk image as a virtio disk; up to 7 times. Without a format qcow2 is known by its first "
+     "bytes, and the guest cannot write them to a raw disk",
+     set_disk},
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
      "file:PATH, pty",

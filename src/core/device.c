@@ -25,9 +25,24 @@ void device_reset(struct device *dev)
     pthread_mutex_unlock(&dev->lock);
 }
 
+/* Lock held. */
+static void device_settle(struct device *dev)
+{
+    if (dev->ops->drain)
+        dev->ops->drain(dev);
+}
+
+void device_drain(struct device *dev)
+{
+    pthread_mutex_lock(&dev->lock);
+    device_settle(dev);
+    pthread_mutex_unlock(&dev->lock);
+}
+
 void device_save(struct device *dev, struct state_out *out)
 {
     pthread_mutex_lock(&dev->lock);
+    device_settle(dev);
     state_save(out, dev->ops->state, dev);
     pthread_mutex_unlock(&dev->lock);
 }
@@ -35,6 +50,7 @@ void device_save(struct device *dev, struct state_out *out)
 int device_load(struct device *dev, struct state_in *in, struct error *err)
 {
     pthread_mutex_lock(&dev->lock);
+    device_settle(dev);
     int rc = state_load(in, dev->ops->state, dev, err);
     if (rc)
         dev->ops->reset(dev);
@@ -47,6 +63,7 @@ int device_load(struct device *dev, struct state_in *in, struct error *err)
 uint64_t device_hash(struct device *dev, uint64_t seed)
 {
     pthread_mutex_lock(&dev->lock);
+    device_settle(dev);
     uint64_t hash = state_hash(seed, dev->ops->state, dev);
     pthread_mutex_unlock(&dev->lock);
     return hash;

@@ -20,7 +20,12 @@ struct device_ops {
     const char *name;
     const struct state_table *state;   /* table over the private struct */
     void (*reset)(struct device *dev); /* power-on values; lowers its interrupt lines */
-    void (*free)(struct device *dev);  /* releases what new made, the struct too */
+    /*
+     * Comes back when nothing is in flight and all that the guest has asked for is done; may give
+     * up the lock meanwhile. NULL: it never has anything in flight.
+     */
+    void (*drain)(struct device *dev);
+    void (*free)(struct device *dev); /* releases what new made, the struct too */
 };
 
 /* How a device's registers are reached. `offset` is relative to the region's start. */
@@ -40,8 +45,10 @@ void device_init(struct device *dev, const struct device_ops *ops, const char *i
     __attribute__((format(printf, 3, 4)));
 void device_fini(struct device *dev);
 
-/* The following take the device's lock. */
+/* The following take the device's lock. Save and hash drain first. */
 void device_reset(struct device *dev);
+/* For the owner, while no vCPU runs: what devices do meanwhile may change others, and memory. */
+void device_drain(struct device *dev);
 void device_save(struct device *dev, struct state_out *out);
 /* A load that fails leaves the device reset. */
 int device_load(struct device *dev, struct state_in *in, struct error *err);

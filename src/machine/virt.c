@@ -286,7 +286,7 @@ static int virt_virtio(struct virt *virt, struct device *plic, struct error *err
         char id[24];
         if (i < c->disk_count) {
             snprintf(id, sizeof id, "disk%u", i);
-            dev = virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, err);
+            dev = virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, c->deterministic, err);
         } else if (i == c->disk_count) {
             dev = virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
         } else {

@@ -48,6 +48,7 @@ void vm_reclaim_due(struct vm *vm)
     if (!r->due)
         return;
     uint64_t bytes = u64_min(r->owed, AT_ONCE), left = bytes;
+    vm_drain(vm); /* a disk could write to a page that was zero when it was looked at */
     uint64_t dropped = addrspace_drop_zeros(vm->machine->mem, &r->at, &left);
     r->due = false;
     r->owed -= bytes;

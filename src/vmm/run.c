@@ -63,6 +63,12 @@ void vm_pause(struct vm *vm)
     clock_stop(&vm->machine->clock);
 }
 
+void vm_drain(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->machine->device_count; i++)
+        device_drain(vm->machine->devices[i]);
+}
+
 void vm_resume(struct vm *vm)
 {
     clock_start(&vm->machine->clock);

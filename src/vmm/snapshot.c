@@ -64,6 +64,7 @@ static struct header vm_header(const struct vm *vm)
 static void vm_settle(struct vm *vm)
 {
     struct machine *m = vm->machine;
+    vm_drain(vm); /* a disk raises lines of devices that are saved before it */
     for (unsigned i = 0; i < m->vcpu_count; i++)
         m->ops->requests(m, &m->vcpus[i], vcpu_take_requests(&m->vcpus[i]));
 }

@@ -189,7 +189,11 @@ static int vm_open_backends(struct vm *vm, struct error *err)
     if (!vm->loop)
         return -err->code;
     for (unsigned i = 0; i < c->disk_count; i++) {
-        vm->disks[i] = block_open(c->disks[i].path, c->disks[i].readonly, err);
+        const struct block_options options = {
+            .format = c->disks[i].format,
+            .readonly = c->disks[i].readonly,
+        };
+        vm->disks[i] = block_open(c->disks[i].path, &options, err);
         if (!vm->disks[i])
             return -err->code;
     }

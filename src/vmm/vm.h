@@ -22,6 +22,7 @@ struct vm;
 
 struct vm_disk {
     const char *path;
+    const char *format; /* "raw" or "qcow2"; NULL: by what it begins with (docs/disks.md) */
     bool readonly;
 };
 

@@ -62,6 +62,11 @@ struct vm {
 /* run.c: the loop's thread parks all vCPU threads, or lets them go on. */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
+/*
+ * While all are parked: waits until no device has anything in flight, after which nobody but the
+ * caller writes to memory.
+ */
+void vm_drain(struct vm *vm);
 
 /*
  * By a vCPU's owner: carries out requests; true if the vCPU can run guest code now. Then lets it

@@ -54,7 +54,7 @@ static off_t image_size(void)
 static struct block *open_image(bool readonly)
 {
     struct error err = {0};
-    struct block *b = block_open(path, readonly, &err);
+    struct block *b = block_open(path, &(struct block_options){.readonly = readonly}, &err);
     if (!b)
         fail_msg("%s", err.msg);
     return b;
@@ -75,7 +75,7 @@ static int write_at(struct block *b, uint64_t offset, const void *buf, size_t le
 static void assert_refused(const char *file, bool readonly, int code, const char *sentence)
 {
     struct error err = {0};
-    assert_null(block_open(file, readonly, &err));
+    assert_null(block_open(file, &(struct block_options){.readonly = readonly}, &err));
     assert_int_equal(err.code, code);
     if (!strstr(err.msg, sentence) || !strstr(err.msg, file))
         fail_msg("'%s' does not say '%s' of '%s'", err.msg, sentence, file);
@@ -106,8 +106,8 @@ static void a_file_without_write_permission_can_be_read(void **state)
         assert_int_equal(seteuid(65534), 0);
     }
     struct error err = {0};
-    struct block *w = block_open(path, false, &err);
-    struct block *r = block_open(path, true, NULL);
+    struct block *w = block_open(path, &(struct block_options){0}, &err);
+    struct block *r = block_open(path, &(struct block_options){.readonly = true}, NULL);
     if (getuid() == 0)
         assert_int_equal(seteuid(0), 0);
     assert_null(w);
@@ -253,6 +253,42 @@ static void zeroes_are_written_with_and_without_unmap(void **state)
     }
 }
 
+/* Else the next start would take it for an image whose backing file the guest has chosen. */
+static void a_probed_disk_does_not_become_an_image(void **state)
+{
+    (void)state;
+    uint8_t sector[1024] = "QFI\xfb";
+    make_image(4096);
+    struct block *b = open_image(false);
+    assert_string_equal(block_format(b), "raw");
+    assert_int_equal(write_at(b, 0, sector, 1024), -EPERM);
+    assert_int_equal(write_at(b, 0, sector, 4), -EPERM);
+    assert_int_equal(write_at(b, 0, sector, 3), 0);
+    assert_int_equal(write_at(b, 3, sector + 3, 1), -EPERM);
+    struct iovec parts[3] = {{sector, 1}, {sector + 1, 0}, {sector + 1, 600}};
+    assert_int_equal(block_writev(b, 0, parts, 3), -EPERM);
+    assert_int_equal(write_at(b, 512, sector, 512), 0);
+    sector[3] = 'x';
+    assert_int_equal(write_at(b, 0, sector, 1024), 0);
+    block_free(b);
+    struct error err = {0};
+    b = block_open(path, &(struct block_options){.format = "raw"}, &err);
+    sector[3] = 0xfb;
+    assert_int_equal(write_at(b, 0, sector, 1024), 0);
+    block_free(b);
+    assert_refused(path, false, ENOTSUP, "is of version 0 of qcow2");
+}
+
+static void an_unknown_format_is_refused(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    make_image(4096);
+    assert_null(block_open(path, &(struct block_options){.format = "vmdk"}, &err));
+    assert_int_equal(err.code, EINVAL);
+    assert_non_null(strstr(err.msg, "no disk format 'vmdk'"));
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -267,6 +303,8 @@ int main(void)
         T(a_file_that_was_cut_is_an_io_error),
         T(one_writer_or_many_readers),
         T(zeroes_are_written_with_and_without_unmap),
+        T(a_probed_disk_does_not_become_an_image),
+        T(an_unknown_format_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

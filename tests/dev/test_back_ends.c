@@ -7,7 +7,7 @@
 
 #include "base/bits.h"
 #include "base/loop.h"
-#include "block/block.h"
+#include "block/image.h"
 #include "chr/chr.h"
 #include "chr/memory.h"
 #include "dev/ns16550.h"
@@ -95,7 +95,8 @@ static unsigned disk_request(struct addrspace *as, struct vring *q, uint32_t typ
     wr(as, STATUS, 1, 0xff);
     vring_add(q, bufs, 4, 0);
     vring_kick(q);
-    assert_true(vring_used(q, &id, &used));
+    while (!vring_used(q, &id, &used)) /* a thread of the disk's queue will */
+        sched_yield();
     return (unsigned)rd(as, STATUS, 1);
 }
 
@@ -109,10 +110,10 @@ static void disk_in_a_raw_file(void **state)
         memset(sector, (int)(i + 1), sizeof sector);
         assert_int_equal(write(fd, sector, sizeof sector), sizeof sector);
     }
-    struct block *b = block_open(file("disk"), false, NULL);
+    struct block *b = block_open(file("disk"), &(struct block_options){.format = "raw"}, NULL);
     assert_non_null(b);
     struct addrspace *as = memory();
-    struct device *dev = virtio_blk_new(as, (struct irq_line){0}, "disk0", b, NULL, NULL);
+    struct device *dev = virtio_blk_new(as, (struct irq_line){0}, "disk0", b, NULL, false, NULL);
     assert_int_equal(addrspace_add_mmio(as, DEV, VIRTIO_MMIO_SIZE, &virtio_mmio, dev, NULL), 0);
     struct vring q;
     assert_int_equal(vdriver_negotiate(as, DEV, VD_VERSION_1 | 1u << 9), 11);
@@ -142,6 +143,160 @@ static void disk_in_a_raw_file(void **state)
     addrspace_free(as);
     block_free(b);
     close(fd);
+}
+
+/* ---- requests in flight ---- */
+
+#define UNITS 64u                /* of 4 KiB */
+#define REQUESTS (RAM + 0x60000) /* header and status of each, 64 bytes apart */
+
+struct disk {
+    struct addrspace *as;
+    struct block *block;
+    struct device *dev;
+    struct vring q;
+};
+
+static void disk_start(struct disk *d)
+{
+    assert_int_equal(vdriver_negotiate(d->as, DEV, VD_VERSION_1 | 1u << 9 | 1u << 13), 11);
+    vring_init(&d->q, d->as, DEV, 0, 256, RING);
+    vdriver_ok(d->as, DEV);
+}
+
+/* A qcow2 image, whose requests take both ways: the kernel's ring and the pool. */
+static struct disk *disk_new(void)
+{
+    const struct block_create how = {.format = "qcow2", .size = UNITS * 4096, .cluster_size = 8192};
+    struct disk *d = calloc(1, sizeof *d);
+    unlink(file("disk"));
+    assert_int_equal(block_create(file("disk"), &how, NULL), 0);
+    d->block = block_open(file("disk"), &(struct block_options){.format = "qcow2"}, NULL);
+    assert_non_null(d->block);
+    d->as = memory();
+    d->dev = virtio_blk_new(d->as, (struct irq_line){0}, "disk0", d->block, NULL, false, NULL);
+    assert_int_equal(addrspace_add_mmio(d->as, DEV, VIRTIO_MMIO_SIZE, &virtio_mmio, d->dev, NULL),
+                     0);
+    disk_start(d);
+    return d;
+}
+
+static void disk_free(struct disk *d)
+{
+    device_free(d->dev);
+    addrspace_free(d->as);
+    block_free(d->block);
+    free(d);
+}
+
+/* Offers a request for unit i, whose data is at DATA + 4096 i. */
+static void disk_offer(struct disk *d, unsigned i, uint32_t type)
+{
+    gpa_t at = REQUESTS + 64 * i;
+    struct vbuf bufs[3] = {
+        {at, 16, false}, {DATA + 4096 * (gpa_t)i, 4096, type == 0}, {at + 16, 1, true}};
+    wr(d->as, at, 8, type);
+    wr(d->as, at + 8, 8, (uint64_t)i * 8);
+    wr(d->as, at + 16, 1, 0xff);
+    vring_add(&d->q, bufs, 3, 0);
+}
+
+/* The statuses of `count` requests, which must all be S_OK. */
+static void disk_collect(struct disk *d, unsigned count)
+{
+    uint32_t id, used;
+    while (count) {
+        if (!vring_used(&d->q, &id, &used)) {
+            sched_yield();
+            continue;
+        }
+        assert_int_equal(used == 1 || used == 4097, 1);
+        count--;
+    }
+    for (unsigned i = 0; i < UNITS; i++)
+        assert_int_equal(rd(d->as, REQUESTS + 64 * i + 16, 1), 0);
+}
+
+static void disk_fill(struct disk *d, unsigned round)
+{
+    uint8_t *data = addrspace_ram(d->as, DATA, UNITS * 4096);
+    for (unsigned i = 0; i < UNITS; i++)
+        memset(data + i * 4096, (int)(i + round), 4096);
+}
+
+static void many_requests_in_flight(void **state)
+{
+    (void)state;
+    struct disk *d = disk_new();
+    uint8_t *data = addrspace_ram(d->as, DATA, UNITS * 4096);
+    for (unsigned round = 1; round < 40; round++) {
+        disk_fill(d, round);
+        for (unsigned i = 0; i < UNITS; i++)
+            disk_offer(d, i, 1);
+        vring_kick(&d->q);
+        disk_collect(d, UNITS);
+        memset(data, 0xee, UNITS * 4096);
+        for (unsigned i = 0; i < UNITS; i++) {
+            disk_offer(d, i, 0);
+            vring_kick(&d->q);
+        }
+        disk_collect(d, UNITS);
+        for (unsigned i = 0; i < UNITS * 4096; i++)
+            assert_int_equal(data[i], (uint8_t)(i / 4096 + round));
+    }
+    disk_free(d);
+}
+
+/* After a reset the memory is the driver's: nothing comes late. */
+static void a_reset_waits_for_requests(void **state)
+{
+    (void)state;
+    struct disk *d = disk_new();
+    uint8_t *data = addrspace_ram(d->as, DATA, UNITS * 4096);
+    /* Nothing is there yet, which only the pool can say: the reads take a while. */
+    for (unsigned round = 0; round < 100; round++) {
+        for (unsigned i = 0; i < UNITS; i++)
+            disk_offer(d, i, 0);
+        vring_kick(&d->q);
+        wr(d->as, DEV + 0x70, 4, 0);
+        memset(data, 0xee, UNITS * 4096);
+        assert_int_equal(rd(d->as, DEV + 0x70, 4), 0);
+        disk_start(d);
+        disk_offer(d, 0, 0);
+        vring_kick(&d->q);
+        uint32_t id, used;
+        while (!vring_used(&d->q, &id, &used))
+            sched_yield();
+        for (unsigned i = 4096; i < UNITS * 4096; i++)
+            assert_int_equal(data[i], 0xee);
+    }
+    disk_free(d);
+}
+
+/* What is saved has nothing in flight, and all that was asked for is done. */
+static void saving_waits_for_requests(void **state)
+{
+    (void)state;
+    struct disk *d = disk_new();
+    for (unsigned round = 1; round < 50; round++) {
+        struct state_out out = {0};
+        uint32_t id, used;
+        disk_fill(d, round);
+        for (unsigned i = 0; i < UNITS; i++)
+            disk_offer(d, i, 1);
+        vring_kick(&d->q);
+        device_save(d->dev, &out);
+        for (unsigned i = 0; i < UNITS; i++)
+            assert_true(vring_used(&d->q, &id, &used));
+        struct state_in in = {.data = out.data, .len = out.len};
+        assert_int_equal(device_load(d->dev, &in, NULL), 0);
+        state_out_free(&out);
+        disk_offer(d, 3, 0);
+        vring_kick(&d->q);
+        disk_collect(d, 1);
+        assert_int_equal(rd(d->as, DATA + 3 * 4096, 1), 3 + round);
+    }
+    disk_free(d);
 }
 
 /* ---- output ---- */
@@ -340,11 +495,10 @@ static void waiting_output_after_a_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(disk_in_a_raw_file),
-        cmocka_unit_test(uart_with_back_pressure),
-        cmocka_unit_test(uart_that_waits),
-        cmocka_unit_test(waiting_can_be_ended),
-        cmocka_unit_test(console_with_back_pressure),
+        cmocka_unit_test(disk_in_a_raw_file),          cmocka_unit_test(many_requests_in_flight),
+        cmocka_unit_test(a_reset_waits_for_requests),  cmocka_unit_test(saving_waits_for_requests),
+        cmocka_unit_test(uart_with_back_pressure),     cmocka_unit_test(uart_that_waits),
+        cmocka_unit_test(waiting_can_be_ended),        cmocka_unit_test(console_with_back_pressure),
         cmocka_unit_test(waiting_output_after_a_load),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

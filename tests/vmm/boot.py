@@ -129,6 +129,43 @@ def test_disk():
             check(hashlib.md5(file.read()).hexdigest() == sums[1], "the read-only disk's file")
 
 
+def test_qcow2_disk():
+    """An overlay is written and its machine killed; a raw disk does not become an image."""
+    with scratch() as directory:
+        base, top, raw = (directory + "/" + name for name in ("base", "top.qcow2", "raw"))
+        content = os.urandom(2 << 20)
+        for path in (base, raw):
+            with open(path, "wb") as file:
+                file.write(content)
+        code, _, err = run(["disk", "create", "--backing", "base", "--backing-format", "raw", top,
+                            "4M"])
+        check(code == 0, "disk create", err)
+        with boot("--disk", top, "--disk", raw, append="console=ttyS0 quiet") as m:
+            m.login()
+            check(m.shell("cat /sys/block/vda/size") == "8192\n", "sectors")
+            base_sum = m.shell("dd if=/dev/vda bs=1M count=2 2>/dev/null | md5sum | cut -c1-32")
+            check(base_sum.strip() == hashlib.md5(content).hexdigest(), "the backing disk's contents")
+            m.shell("dd if=/dev/urandom of=/data bs=512 count=300")
+            m.shell("dd if=/data of=/dev/vda bs=512 seek=3999 conv=notrunc,fsync")
+            written = m.shell("md5sum </data | cut -c1-32").strip()
+            magic = "printf 'QFI\\373' | dd of=/dev/vdb bs=4 conv=notrunc,fsync"
+            code, output = m.shell_code(magic)
+            check(code != 0, "a raw disk became an image: %r" % output)
+            m.process.kill()
+        flat = directory + "/flat"
+        code, _, err = run(["disk", "convert", top, flat])
+        check(code == 0, "disk convert", err)
+        with open(flat, "rb") as file:
+            now = file.read()
+        check(hashlib.md5(now[3999 * 512:4299 * 512]).hexdigest() == written, "what was flushed")
+        check(now[:3999 * 512] == content[:3999 * 512], "what nobody wrote")
+        code, out, err = run(["disk", "check", top])
+        check(code in (0, 3), "disk check: %d" % code, out + err)
+        for path in (base, raw):
+            with open(path, "rb") as file:
+                check(file.read() == content, "%s has changed" % path)
+
+
 def test_console_file():
     with scratch() as directory:
         path = directory + "/console"

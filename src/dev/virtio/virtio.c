@@ -94,9 +94,16 @@ void virtio_dev_fini(struct virtio_dev *vd)
     free(vd->chain);
 }
 
+static void virtio_dev_quiesce(struct virtio_dev *vd)
+{
+    if (vd->ops->quiesce)
+        vd->ops->quiesce(vd);
+}
+
 void virtio_dev_reset(struct device *dev)
 {
     struct virtio_dev *vd = virtio_dev_of(dev);
+    virtio_dev_quiesce(vd);
     vd->features = 0;
     vd->device_features_sel = vd->driver_features_sel = vd->queue_sel = 0;
     vd->status = 0;
@@ -206,6 +213,7 @@ void virtio_dev_enable_selected(struct virtio_dev *vd, bool enable)
     if (!q || q->ready == enable)
         return;
     if (!enable) {
+        virtio_dev_quiesce(vd);
         q->ready = 0;
         q->next_avail = q->next_used = q->signaled_used = 0;
     } else if (!(vd->status & VIRTIO_STATUS_FEATURES_OK) || virtio_dev_enable_queue(vd, q)) {

@@ -54,6 +54,11 @@ struct virtio_dev_ops {
     void (*notify)(struct virtio_dev *vd, unsigned queue);
     /* The device's own power-on values, and on a reset by the driver; may be NULL. */
     void (*reset)(struct virtio_dev *vd);
+    /*
+     * Comes back when no chain is in flight, before queues are reset or disabled; may give up the
+     * lock meanwhile. NULL: the device holds no chains.
+     */
+    void (*quiesce)(struct virtio_dev *vd);
     /* A write to configuration space; NULL: it is read-only. */
     void (*write_config)(struct virtio_dev *vd, uint64_t offset, unsigned size, uint64_t value);
 };

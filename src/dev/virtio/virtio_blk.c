@@ -1,6 +1,7 @@
 #include "dev/virtio/virtio_blk.h"
 
 #include "base/bits.h"
+#include "block/queue.h"
 #include "dev/virtio/virtio.h"
 
 #include <errno.h>
@@ -56,16 +57,35 @@ enum {
     T_WRITE_ZEROES = 13,
 };
 
-enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2 };
+/* Status bytes, and what is none yet. */
+enum { S_OK = 0, S_IOERR = 1, S_UNSUPP = 2, PENDING = 0xff };
 
 #define HEADER_SIZE 16u
 #define RANGE_SIZE 16u /* struct virtio_blk_discard_write_zeroes */
 #define RANGE_UNMAP 1u
 
+/* A request of the driver, in flight. */
+struct virtio_blk_request {
+    struct block_request io;
+    struct virtio_blk *blk;
+    struct virtio_blk_request *next; /* unused ones */
+    struct virtq_chain *chain;       /* own; unused: a spare */
+    uint8_t *status;
+    uint64_t room; /* writable bytes before anything was written */
+    uint32_t type;
+};
+
 struct virtio_blk {
     struct virtio_dev vd;
     struct block *block;
+    struct block_queue *queue; /* NULL: requests are carried out at once */
     char serial[SERIAL_SIZE];
+
+    struct virtio_blk_request *unused;
+    unsigned made, in_flight;
+    bool stalled;        /* the ring has requests that found none unused */
+    bool stopping;       /* takes no more requests */
+    pthread_cond_t idle; /* none is in flight */
 
     uint64_t capacity; /* sectors */
 };
@@ -75,134 +95,244 @@ static struct virtio_blk *virtio_blk_of(struct virtio_dev *vd)
     return container_of(vd, struct virtio_blk, vd);
 }
 
+/* ---- what a request asks for ---- */
+
 static bool virtio_blk_in_range(const struct virtio_blk *b, uint64_t sector, uint64_t sectors)
 {
     return sector <= b->capacity && sectors <= b->capacity - sector;
 }
 
-static uint8_t virtio_blk_result(int rc)
+static uint8_t virtio_blk_prepare_io(struct virtio_blk_request *r, bool write, uint64_t sector)
 {
-    return rc ? S_IOERR : S_OK;
-}
-
-static uint8_t virtio_blk_read(struct virtio_blk *b, struct virtq_chain *c, uint64_t sector)
-{
-    if (c->writable_bytes % BLOCK_SECTOR ||
-        !virtio_blk_in_range(b, sector, c->writable_bytes / BLOCK_SECTOR))
+    const struct virtio_blk *b = r->blk;
+    const struct virtq_chain *c = r->chain;
+    uint64_t bytes = write ? c->readable_bytes : c->writable_bytes;
+    if ((write && block_readonly(b->block)) || bytes % BLOCK_SECTOR ||
+        !virtio_blk_in_range(b, sector, bytes / BLOCK_SECTOR))
         return S_IOERR;
-    int rc = block_readv(b->block, sector * BLOCK_SECTOR, c->writable, (int)c->writable_count);
-    if (!rc)
-        virtq_chain_write(c, NULL, c->writable_bytes);
-    return virtio_blk_result(rc);
+    r->io.op = write ? BLOCK_WRITE : BLOCK_READ;
+    r->io.iov = write ? c->readable : c->writable;
+    r->io.iov_count = (int)(write ? c->readable_count : c->writable_count);
+    r->io.offset = sector * BLOCK_SECTOR;
+    return PENDING;
 }
 
-/* What a driver that knows no flush has written must be durable (section 5.2.6.2). */
-static uint8_t virtio_blk_settle(struct virtio_blk *b, int rc)
+/* The next range of a discard or write-zeroes request (section 5.2.6.2), S_OK after the last. */
+static uint8_t virtio_blk_prepare_range(struct virtio_blk_request *r)
 {
-    if (!rc && !virtio_dev_has(&b->vd, F_FLUSH))
-        rc = block_flush(b->block);
-    return virtio_blk_result(rc);
-}
-
-static uint8_t virtio_blk_write(struct virtio_blk *b, struct virtq_chain *c, uint64_t sector)
-{
-    if (block_readonly(b->block) || c->readable_bytes % BLOCK_SECTOR ||
-        !virtio_blk_in_range(b, sector, c->readable_bytes / BLOCK_SECTOR))
-        return S_IOERR;
-    int rc = block_writev(b->block, sector * BLOCK_SECTOR, c->readable, (int)c->readable_count);
-    return virtio_blk_settle(b, rc);
-}
-
-/* One range of a discard or write-zeroes request (section 5.2.6.2). */
-static uint8_t virtio_blk_range(struct virtio_blk *b, bool zeroes, const uint8_t raw[RANGE_SIZE])
-{
+    bool zeroes = r->type == T_WRITE_ZEROES;
+    uint8_t raw[RANGE_SIZE];
+    if (!virtq_chain_read(r->chain, raw, sizeof raw))
+        return S_OK;
     uint64_t sector = le64_get(raw);
     uint32_t sectors = le32_get(raw + 8);
     uint32_t flags = le32_get(raw + 12);
     if (flags & ~(zeroes ? RANGE_UNMAP : 0u))
         return S_UNSUPP;
     if (sectors > (zeroes ? ZEROES_SECTORS_MAX : DISCARD_SECTORS_MAX) ||
-        !virtio_blk_in_range(b, sector, sectors))
+        !virtio_blk_in_range(r->blk, sector, sectors))
         return S_IOERR;
-    uint64_t offset = sector * BLOCK_SECTOR;
-    uint64_t len = (uint64_t)sectors * BLOCK_SECTOR;
-    if (zeroes)
-        return virtio_blk_settle(b, block_write_zeroes(b->block, offset, len, flags & RANGE_UNMAP));
-    int rc = block_discard(b->block, offset, len);
-    return rc == -ENOTSUP ? S_OK : virtio_blk_settle(b, rc);
+    r->io.op = zeroes ? BLOCK_WRITE_ZEROES : BLOCK_DISCARD;
+    r->io.offset = sector * BLOCK_SECTOR;
+    r->io.length = (uint64_t)sectors * BLOCK_SECTOR;
+    r->io.unmap = flags & RANGE_UNMAP;
+    return PENDING;
 }
 
-static uint8_t virtio_blk_ranges(struct virtio_blk *b, struct virtq_chain *c, bool zeroes)
+static uint8_t virtio_blk_prepare_ranges(struct virtio_blk_request *r)
 {
-    if (!virtio_dev_has(&b->vd, zeroes ? F_WRITE_ZEROES : F_DISCARD))
+    bool zeroes = r->type == T_WRITE_ZEROES;
+    const struct virtq_chain *c = r->chain;
+    if (!virtio_dev_has(&r->blk->vd, zeroes ? F_WRITE_ZEROES : F_DISCARD))
         return S_UNSUPP;
     uint64_t most = zeroes ? 1 : DISCARD_SEGMENTS_MAX;
     if (!c->readable_bytes || c->readable_bytes % RANGE_SIZE ||
         c->readable_bytes / RANGE_SIZE > most)
         return S_IOERR;
-    uint8_t raw[RANGE_SIZE];
-    while (virtq_chain_read(c, raw, sizeof raw)) {
-        uint8_t status = virtio_blk_range(b, zeroes, raw);
-        if (status != S_OK)
-            return status;
-    }
-    return S_OK;
+    return virtio_blk_prepare_range(r);
 }
 
-static uint8_t virtio_blk_execute(struct virtio_blk *b, struct virtq_chain *c,
-                                  const uint8_t header[HEADER_SIZE])
+/* The first thing to do for a request, PENDING with r->io filled, or its status. */
+static uint8_t virtio_blk_prepare(struct virtio_blk_request *r, uint64_t sector)
 {
-    uint64_t sector = le64_get(header + 8);
-    switch (le32_get(header)) {
+    switch (r->type) {
     case T_IN:
-        return virtio_blk_read(b, c, sector);
     case T_OUT:
-        return virtio_blk_write(b, c, sector);
+        return virtio_blk_prepare_io(r, r->type == T_OUT, sector);
     case T_FLUSH:
-        return virtio_blk_result(block_flush(b->block));
+        r->io.op = BLOCK_FLUSH;
+        return PENDING;
     case T_GET_ID:
-        virtq_chain_write(c, b->serial, sizeof b->serial);
+        virtq_chain_write(r->chain, r->blk->serial, SERIAL_SIZE);
         return S_OK;
     case T_DISCARD:
-        return virtio_blk_ranges(b, c, false);
     case T_WRITE_ZEROES:
-        return virtio_blk_ranges(b, c, true);
+        return virtio_blk_prepare_ranges(r);
     default:
         return S_UNSUPP;
     }
 }
 
+/* r->io is done: the next thing to do, or the request's status. */
+static uint8_t virtio_blk_next(struct virtio_blk_request *r, int rc)
+{
+    if (rc && !(r->io.op == BLOCK_DISCARD && rc == -ENOTSUP))
+        return S_IOERR;
+    if (r->io.op == BLOCK_READ)
+        virtq_chain_write(r->chain, NULL, r->chain->writable_bytes);
+    /* What a driver that knows no flush has written must be durable (section 5.2.6.2). */
+    if (r->io.op != BLOCK_READ && r->io.op != BLOCK_FLUSH &&
+        !virtio_dev_has(&r->blk->vd, F_FLUSH)) {
+        r->io.op = BLOCK_FLUSH;
+        return PENDING;
+    }
+    return r->type == T_DISCARD ? virtio_blk_prepare_range(r) : S_OK;
+}
+
+/* ---- requests in flight ---- */
+
+static void virtio_blk_done(struct block_request *io, int rc);
+
+static struct virtio_blk_request *virtio_blk_make_request(struct virtio_blk *b)
+{
+    if (b->made == QUEUE_SIZE)
+        return NULL;
+    struct virtio_blk_request *r = calloc(1, sizeof *r);
+    struct virtq_chain *chain = malloc(sizeof *chain);
+    if (!r || !chain) {
+        free(r);
+        free(chain);
+        return NULL;
+    }
+    b->made++;
+    r->blk = b;
+    r->chain = chain;
+    r->io.done = virtio_blk_done;
+    return r;
+}
+
+static struct virtio_blk_request *virtio_blk_take(struct virtio_blk *b)
+{
+    struct virtio_blk_request *r = b->unused;
+    if (!r)
+        return virtio_blk_make_request(b);
+    b->unused = r->next;
+    return r;
+}
+
+static void virtio_blk_give(struct virtio_blk *b, struct virtio_blk_request *r)
+{
+    r->next = b->unused;
+    b->unused = r;
+}
+
 /*
- * Carries out one request; false if it is not one. *written counts the bytes from the front of the
- * writable buffers that are now valid: the status at their end only if all before it are.
+ * Back to the driver. The length counts the bytes from the front of the writable buffers that are
+ * now valid: the status at their end only if all before it are.
  */
-static bool virtio_blk_request(struct virtio_blk *b, struct virtq_chain *c, uint32_t *written)
+static void virtio_blk_finish(struct virtio_blk *b, struct virtio_blk_request *r, uint8_t status)
+{
+    struct virtq *q = &b->vd.queues[0];
+    const struct virtq_chain *c = r->chain;
+    *r->status = status;
+    if (q->ready)
+        virtq_push(q, c, (uint32_t)(r->room - c->writable_bytes) + !c->writable_bytes);
+    b->in_flight--;
+    virtio_blk_give(b, r);
+}
+
+static void virtio_blk_go(struct virtio_blk *b, struct virtio_blk_request *r, uint8_t status)
+{
+    while (status == PENDING) {
+        if (b->queue) {
+            block_queue_submit(b->queue, &r->io);
+            return;
+        }
+        status = virtio_blk_next(r, block_execute(b->block, &r->io));
+    }
+    virtio_blk_finish(b, r, status);
+}
+
+/* Takes the next chain of the ring as a request; false: there is none, or it is none. */
+static bool virtio_blk_start(struct virtio_blk *b, struct virtio_blk_request *r)
 {
     uint8_t header[HEADER_SIZE];
-    uint8_t *status = virtq_chain_cut_last(c);
-    if (!status || virtq_chain_read(c, header, sizeof header) != sizeof header)
+    struct virtq_chain *c = virtio_dev_pop(&b->vd, 0);
+    if (!c)
         return false;
-    uint64_t room = c->writable_bytes;
-    *status = virtio_blk_execute(b, c, header);
-    *written = (uint32_t)(room - c->writable_bytes) + !c->writable_bytes;
+    r->status = virtq_chain_cut_last(c);
+    if (!r->status || virtq_chain_read(c, header, sizeof header) != sizeof header) {
+        virtio_dev_fail(&b->vd);
+        return false;
+    }
+    b->vd.chain = r->chain; /* the spare one */
+    r->chain = c;
+    r->room = c->writable_bytes;
+    r->type = le32_get(header);
+    b->in_flight++;
+    virtio_blk_go(b, r, virtio_blk_prepare(r, le64_get(header + 8)));
     return true;
+}
+
+static void virtio_blk_serve(struct virtio_blk *b)
+{
+    b->stalled = false;
+    if (b->stopping || !virtio_dev_arm(&b->vd, 0))
+        return;
+    for (;;) {
+        struct virtio_blk_request *r = virtio_blk_take(b);
+        if (!r) {
+            b->stalled = true;
+            break;
+        }
+        if (!virtio_blk_start(b, r)) {
+            virtio_blk_give(b, r);
+            break;
+        }
+    }
+    if (b->queue)
+        block_queue_kick(b->queue);
 }
 
 static void virtio_blk_notify(struct virtio_dev *vd, unsigned queue)
 {
-    struct virtio_blk *b = virtio_blk_of(vd);
-    struct virtq_chain *c;
-    if (!virtio_dev_arm(vd, queue))
-        return;
-    while ((c = virtio_dev_pop(vd, queue))) {
-        uint32_t written = 0;
-        if (!virtio_blk_request(b, c, &written)) {
-            virtio_dev_fail(vd);
-            break;
-        }
-        virtq_push(&vd->queues[queue], c, written);
-    }
+    virtio_blk_serve(virtio_blk_of(vd));
     virtio_dev_signal(vd, queue);
+}
+
+/* On a thread of the queue. */
+static void virtio_blk_done(struct block_request *io, int rc)
+{
+    struct virtio_blk_request *r = container_of(io, struct virtio_blk_request, io);
+    struct virtio_blk *b = r->blk;
+    pthread_mutex_lock(&b->vd.dev.lock);
+    virtio_blk_go(b, r, virtio_blk_next(r, rc));
+    if (b->stalled)
+        virtio_blk_serve(b);
+    block_queue_kick(b->queue);
+    virtio_dev_signal(&b->vd, 0);
+    if (!b->in_flight)
+        pthread_cond_broadcast(&b->idle);
+    pthread_mutex_unlock(&b->vd.dev.lock);
+}
+
+static void virtio_blk_wait(struct virtio_blk *b)
+{
+    while (b->in_flight)
+        pthread_cond_wait(&b->idle, &b->vd.dev.lock);
+}
+
+static void virtio_blk_drain(struct device *dev)
+{
+    virtio_blk_wait(virtio_blk_of(virtio_dev_of(dev)));
+}
+
+static void virtio_blk_quiesce(struct virtio_dev *vd)
+{
+    struct virtio_blk *b = virtio_blk_of(vd);
+    b->stopping = true;
+    virtio_blk_wait(b);
+    b->stopping = b->stalled = false;
 }
 
 static const struct virtio_dev_ops virtio_blk_dev_ops = {
@@ -210,6 +340,7 @@ static const struct virtio_dev_ops virtio_blk_dev_ops = {
     .queue_count = 1,
     .queue_size = QUEUE_SIZE,
     .notify = virtio_blk_notify,
+    .quiesce = virtio_blk_quiesce,
 };
 
 static int virtio_blk_post_load(void *obj, struct error *err)
@@ -238,14 +369,27 @@ static const struct state_table virtio_blk_state = {
 
 static void virtio_blk_free(struct device *dev)
 {
-    virtio_dev_fini(virtio_dev_of(dev));
-    free(virtio_blk_of(virtio_dev_of(dev)));
+    struct virtio_blk *b = virtio_blk_of(virtio_dev_of(dev));
+    pthread_mutex_lock(&dev->lock);
+    virtio_blk_quiesce(&b->vd);
+    pthread_mutex_unlock(&dev->lock);
+    block_queue_free(b->queue);
+    while (b->unused) {
+        struct virtio_blk_request *r = b->unused;
+        b->unused = r->next;
+        free(r->chain);
+        free(r);
+    }
+    pthread_cond_destroy(&b->idle);
+    virtio_dev_fini(&b->vd);
+    free(b);
 }
 
 static const struct device_ops virtio_blk_ops = {
     .name = "virtio_blk",
     .state = &virtio_blk_state,
     .reset = virtio_dev_reset,
+    .drain = virtio_blk_drain,
     .free = virtio_blk_free,
 };
 
@@ -271,7 +415,8 @@ static void virtio_blk_fill_config(struct virtio_blk *b)
 }
 
 struct device *virtio_blk_new(struct addrspace *mem, struct irq_line irq, const char *id,
-                              struct block *block, const char *serial, struct error *err)
+                              struct block *block, const char *serial, bool at_once,
+                              struct error *err)
 {
     struct virtio_blk *b = calloc(1, sizeof *b);
     if (!b) {
@@ -288,10 +433,15 @@ struct device *virtio_blk_new(struct addrspace *mem, struct irq_line irq, const 
         free(b);
         return NULL;
     }
+    pthread_cond_init(&b->idle, NULL);
     b->block = block;
     b->capacity = block_size(block) / BLOCK_SECTOR;
     if (serial)
         memcpy(b->serial, serial, strnlen(serial, SERIAL_SIZE));
     virtio_blk_fill_config(b);
+    if (!at_once && !(b->queue = block_queue_new(block, true, err))) {
+        virtio_blk_free(&b->vd.dev);
+        return NULL;
+    }
     return &b->vd.dev;
 }

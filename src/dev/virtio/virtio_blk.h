@@ -1,8 +1,9 @@
 /*
  * virtio block device (virtio 1.2, section 5.2): one request queue over a struct block.
  *
- * Requests are carried out when the driver notifies, on its vCPU's thread. Without FLUSH accepted
- * by the driver every write is flushed before it completes.
+ * Requests are handed to a block_queue when the driver notifies, and given back by its threads; or
+ * carried out at once on the vCPU's thread, for machines whose runs must repeat exactly. Without
+ * FLUSH accepted by the driver every write is flushed before it completes.
  */
 #pragma once
 
@@ -12,9 +13,11 @@
 
 /*
  * serial: up to 20 bytes that the driver can ask for, NULL for none (copied). The block must
- * outlive the device. A read-only block is offered as read-only. NULL with *err.
+ * outlive the device. A read-only block is offered as read-only. `at_once`: no queue. NULL with
+ * *err.
  *
  * State loads only over a disk of the size that was saved.
  */
 struct device *virtio_blk_new(struct addrspace *mem, struct irq_line irq, const char *id,
-                              struct block *block, const char *serial, struct error *err);
+                              struct block *block, const char *serial, bool at_once,
+                              struct error *err);
