@@ -1,6 +1,8 @@
 /* Where there is no io_uring. */
 #include "block/ring.h"
 
+#include <stddef.h>
+
 struct ring *ring_new(void (*complete)(void *ctx, struct block_request *r, int result), void *ctx)
 {
     (void)complete;
