@@ -1,6 +1,7 @@
 #include "chr/terminal.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "net/net.h"
 #include "vmm/vm.h"
 
 #include <errno.h>
@@ -116,6 +117,15 @@ static int set_disk(void *ctx, const char *value, struct error *err)
     return *path ? 0 : error_set(err, EINVAL, "--disk needs a file");
 }
 
+static int set_net(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    if (s->vm.net_count == VM_MAX_NETS)
+        return error_set(err, EINVAL, "--net: the machine takes up to %d", VM_MAX_NETS);
+    s->vm.nets[s->vm.net_count++] = value;
+    return net_check(value, err) ? error_prefix(err, "--net") : 0;
+}
+
 static const struct option run_options[] = {
     {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel},
     {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd},
@@ -130,6 +140,11 @@ static const struct option run_options[] = {
      "a disk image as a virtio disk; up to 7 times. Without a format qcow2 is known by its first "
      "bytes, and the guest cannot write them to a raw disk",
      set_disk},
+    {"net", "SPEC",
+     "network card: user (NAT; hostfwd=tcp:[ADDR:]PORT-[ADDR:]PORT, restrict, host), "
+     "tap,ifname=NAME, switch=PATH (with other machines), none; all take mac=, mtu= and pcap=FILE; "
+     "may be repeated; docs/networks.md",
+     set_net},
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
      "file:PATH, pty",
@@ -200,6 +215,14 @@ static void print_stats(struct vm *vm)
             (unsigned long long)s.engine.decoded, (unsigned long long)s.engine.code_pages,
             (double)s.guest_ns / 1e9, seconds, (unsigned long long)s.resident_kib,
             (unsigned long long)s.given_back_kib, (unsigned long long)vm_hash(vm));
+    struct net_stats n;
+    for (unsigned i = 0; vm_net_stats(vm, i, &n); i++)
+        fprintf(stderr,
+                "net%u          in %llu frames, %llu bytes, %llu dropped; out %llu frames, %llu "
+                "bytes, %llu dropped\n",
+                i, (unsigned long long)n.rx_frames, (unsigned long long)n.rx_bytes,
+                (unsigned long long)n.rx_dropped, (unsigned long long)n.tx_frames,
+                (unsigned long long)n.tx_bytes, (unsigned long long)n.tx_dropped);
     if (s.engine.regions)
         engine_stats_print_translator(&s.engine, stderr);
 }

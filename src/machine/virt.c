@@ -8,6 +8,7 @@
 #include "dev/sifive_test.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_rng.h"
 #include "isa/riscv64/compare.h"
 #include "isa/riscv64/ops.h"
@@ -273,7 +274,7 @@ static uint64_t now_epoch_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* Disks take the first slots, entropy the one after them, the rest is empty. */
+/* Disks take the first slots, entropy the one after them, then networks; the rest is empty. */
 static int virt_virtio(struct virt *virt, struct device *plic, struct error *err)
 {
     const struct virt_config *c = &virt->config;
@@ -289,6 +290,10 @@ static int virt_virtio(struct virt *virt, struct device *plic, struct error *err
             dev = virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, c->deterministic, err);
         } else if (i == c->disk_count) {
             dev = virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
+        } else if (i - c->disk_count - 1 < c->net_count) {
+            unsigned nic = i - c->disk_count - 1;
+            snprintf(id, sizeof id, "net%u", nic);
+            dev = virt->nics[nic] = virtio_net_new(virt->m.mem, irq, id, c->nets[nic], err);
         } else {
             dev = virtio_mmio_empty_new(err);
             ops = &virtio_mmio_empty;
@@ -337,9 +342,9 @@ static int virt_check(const struct virt_config *c, struct error *err)
         return error_set(err, EINVAL,
                          "memory of %llu bytes: give at least 2M, in whole pages of 4K",
                          (unsigned long long)c->memory);
-    if (c->disk_count > VIRT_VIRTIO_SLOTS - 1)
-        return error_set(err, EINVAL, "%u disks: the machine takes up to %u", c->disk_count,
-                         VIRT_VIRTIO_SLOTS - 1);
+    if (c->disk_count + c->net_count > VIRT_VIRTIO_SLOTS - 1)
+        return error_set(err, EINVAL, "%u disks and %u networks: the machine takes up to %u",
+                         c->disk_count, c->net_count, VIRT_VIRTIO_SLOTS - 1);
     if (c->address_bits != 39 && c->address_bits != 48 && c->address_bits != 57)
         return error_set(err, EINVAL, "virtual addresses of %u bits: give 39, 48 or 57",
                          c->address_bits);
@@ -387,6 +392,20 @@ struct machine *virt_new(const struct virt_config *config, struct error *err)
         return NULL;
     }
     return &virt->m;
+}
+
+void virt_set_link(struct machine *m, unsigned net, bool up)
+{
+    struct virt *virt = virt_of(m);
+    if (net < virt->config.net_count)
+        virtio_net_set_link(virt->nics[net], up);
+}
+
+void virt_announce(struct machine *m)
+{
+    struct virt *virt = virt_of(m);
+    for (unsigned i = 0; i < virt->config.net_count; i++)
+        virtio_net_announce(virt->nics[i]);
 }
 
 const void *virt_device_tree(struct machine *m, size_t *size)

@@ -8,6 +8,7 @@
 #include "block/block.h"
 #include "chr/chr.h"
 #include "machine/machine.h"
+#include "net/net.h"
 
 #define VIRT_MAX_CPUS 64
 #define VIRT_VIRTIO_SLOTS 8
@@ -24,7 +25,9 @@ struct virt_config {
     const char *firmware;       /* or NULL */
     struct chr *console;        /* the serial port's; not owned, outlives the machine */
     struct block *const *disks; /* not owned, outlive the machine */
-    unsigned disk_count;        /* up to VIRT_VIRTIO_SLOTS - 1 */
+    unsigned disk_count;
+    struct net *const *nets; /* likewise; disks and networks: up to VIRT_VIRTIO_SLOTS - 1 */
+    unsigned net_count;
 };
 
 /* NULL with *err. machine_free releases it. */
@@ -35,6 +38,11 @@ struct machine *virt_new(const struct virt_config *config, struct error *err);
  * /chosen another rng-seed, unless the machine is deterministic.
  */
 const void *virt_device_tree(struct machine *m, size_t *size);
+
+/* Plugs the cable of network card `net` in or pulls it out. Any thread. */
+void virt_set_link(struct machine *m, unsigned net, bool up);
+/* The machine has come from elsewhere: guests tell their networks. Any thread. */
+void virt_announce(struct machine *m);
 
 /* Names of the enabled extensions, as the guest's device tree has them; for `guise help`. */
 void virt_isa_string(char *buf, size_t size);

@@ -44,6 +44,7 @@ struct virt {
     struct sbi sbi; /* used when there is no firmware */
     bool has_sbi;
     struct device *aclint;
+    struct device *nics[VIRT_VIRTIO_SLOTS];
     struct image kernel, initrd, firmware; /* fd -1 when not given */
     struct virt_layout layout;
     void *fdt;

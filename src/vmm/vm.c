@@ -197,6 +197,11 @@ static int vm_open_backends(struct vm *vm, struct error *err)
         if (!vm->disks[i])
             return -err->code;
     }
+    for (unsigned i = 0; i < c->net_count; i++) {
+        vm->nets[i] = net_open(c->nets[i], i, vm->loop, err);
+        if (!vm->nets[i])
+            return -err->code;
+    }
     return 0;
 }
 
@@ -215,6 +220,8 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .console = vm->console,
         .disks = vm->disks,
         .disk_count = c->disk_count,
+        .nets = vm->nets,
+        .net_count = c->net_count,
     };
     vm->machine = virt_new(&board, err);
     if (!vm->machine)
@@ -257,6 +264,15 @@ static int vm_check(const struct vm_config *c, struct error *err)
     if (c->disk_count > VM_MAX_DISKS)
         return error_set(err, EINVAL, "%u disks: the machine takes up to %d", c->disk_count,
                          VM_MAX_DISKS);
+    if (c->net_count > VM_MAX_NETS)
+        return error_set(err, EINVAL, "%u networks: the machine takes up to %d", c->net_count,
+                         VM_MAX_NETS);
+    for (unsigned i = 0; c->deterministic && i < c->net_count; i++)
+        if (net_reaches_outside(c->nets[i]))
+            return error_set(err, EINVAL,
+                             "network '%s' brings what cannot be repeated into a deterministic "
+                             "run, which can have the network none only",
+                             c->nets[i]);
     if (c->run_for && !c->deterministic)
         return error_set(err, EINVAL, "a run of a given length needs the deterministic mode");
     return vm_check_memory(c->memory, err);
@@ -282,6 +298,8 @@ static int vm_build(struct vm *vm, struct error *err)
         rc = vm->machine->ops->reset(vm->machine, err);
     if (!rc && vm->config.load)
         rc = vm_load(vm, vm->config.load, err);
+    if (!rc && vm->config.load && !vm->config.deterministic)
+        virt_announce(vm->machine);
     if (!rc && vm->config.gdb)
         rc = vm_debug_open(vm, err);
     if (!rc)
@@ -327,6 +345,8 @@ void vm_free(struct vm *vm)
     chr_free(vm->console);
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         block_free(vm->disks[i]);
+    for (unsigned i = 0; i < VM_MAX_NETS; i++)
+        net_free(vm->nets[i]);
     loop_free(vm->loop);
     if (vm->dump)
         fclose(vm->dump);
@@ -392,6 +412,22 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
         vm->engine->stats(&vm->machine->vcpus[i], &s);
         engine_stats_add(&out->engine, &s);
     }
+}
+
+bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out)
+{
+    if (net >= vm->config.net_count)
+        return false;
+    net_stats(vm->nets[net], out);
+    return true;
+}
+
+int vm_set_link(struct vm *vm, unsigned net, bool up)
+{
+    if (net >= vm->config.net_count)
+        return -ENODEV;
+    virt_set_link(vm->machine, net, up);
+    return 0;
 }
 
 const void *vm_device_tree(struct vm *vm, size_t *size)

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "core/engine.h"
+#include "net/net.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include <stdio.h>
 
 #define VM_MAX_DISKS 7
+#define VM_MAX_NETS 7
 #define VM_MAX_CPUS 64
 
 struct vm;
@@ -34,6 +36,8 @@ struct vm_config {
     const char *kernel, *initrd, *append, *firmware; /* NULL: none */
     struct vm_disk disks[VM_MAX_DISKS];
     unsigned disk_count;
+    const char *nets[VM_MAX_NETS]; /* network cards, as net_open takes them */
+    unsigned net_count;
     const char *console; /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */
     const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
     bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
@@ -105,6 +109,11 @@ struct vm_stats {
 };
 
 void vm_stats(struct vm *vm, struct vm_stats *out);
+
+/* Counters of network card `net`; false if there is none. Any thread. */
+bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out);
+/* Plugs its cable in or pulls it out. -ENODEV if there is no such card. Any thread. */
+int vm_set_link(struct vm *vm, unsigned net, bool up);
 
 /* Device tree in FDT format, valid until vm_free. */
 const void *vm_device_tree(struct vm *vm, size_t *size);

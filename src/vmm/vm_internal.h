@@ -7,6 +7,7 @@
 #include "core/addrspace.h"
 #include "core/engine.h"
 #include "machine/machine.h"
+#include "net/net.h"
 #include "vmm/gdbstub.h"
 #include "vmm/vm.h"
 
@@ -32,6 +33,7 @@ struct vm {
     struct loop *loop;
     struct chr *console;
     struct block *disks[VM_MAX_DISKS];
+    struct net *nets[VM_MAX_NETS];
     const struct engine_ops *engine;
     struct machine *machine;
     FILE *dump;                    /* config.dump, or NULL */

@@ -10,7 +10,9 @@
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_console.h"
 #include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_rng.h"
+#include "net/offload.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -205,6 +207,97 @@ void block_queue_kick(struct block_queue *q)
     abort();
 }
 
+static struct fake_net *net_fake(const struct net *n)
+{
+    return (struct fake_net *)(uintptr_t)n;
+}
+
+struct net *fake_net(struct fake_net *n)
+{
+    return (struct net *)(void *)n;
+}
+
+const uint8_t *net_mac(const struct net *n)
+{
+    static const uint8_t mac[NET_MAC_SIZE] = {0x52, 0x54, 0, 1, 2, 3};
+    (void)n;
+    return mac;
+}
+
+unsigned net_mtu(const struct net *n)
+{
+    (void)n;
+    return 9000;
+}
+
+bool net_carrier(const struct net *n)
+{
+    return !net_fake(n)->no_carrier;
+}
+
+/* The card has to check headers and lengths itself. */
+int net_send(struct net *net, const struct net_hdr *hdr, const struct iovec *frame, unsigned count,
+             size_t len)
+{
+    struct fake_net *n = net_fake(net);
+    size_t done = 0;
+    if (n->busy)
+        return -EAGAIN;
+    if (len < NET_ETH_SIZE || len > NET_FRAME_MAX || count > NET_MAX_SEGMENTS ||
+        !net_hdr_valid(hdr, len, NET_OFFLOAD_ALL))
+        abort();
+    for (unsigned i = 0; i < count; done += frame[i++].iov_len)
+        memcpy(n->out + done, frame[i].iov_base, frame[i].iov_len);
+    if (done != len)
+        abort();
+    n->out_hdr = *hdr;
+    n->out_len = len;
+    n->sent++;
+    for (size_t i = 0; i < len; i++)
+        n->digest = (n->digest ^ n->out[i]) * UINT64_C(0x100000001b3);
+    return 0;
+}
+
+void net_ask_writable(struct net *n)
+{
+    net_fake(n)->asks++;
+}
+
+void net_accept(struct net *n)
+{
+    net_fake(n)->accepts++;
+}
+
+void net_set_offloads(struct net *n, unsigned offloads)
+{
+    net_fake(n)->offloads = offloads;
+}
+
+void net_set_card(struct net *n, const struct net_card_ops *ops, void *ctx)
+{
+    net_fake(n)->card = ops;
+    net_fake(n)->card_ctx = ctx;
+}
+
+enum net_taken fake_net_input(struct fake_net *n, const struct net_hdr *hdr, const void *frame,
+                              size_t len)
+{
+    return n->card->receive(n->card_ctx, hdr, frame, len);
+}
+
+void fake_net_set_busy(struct fake_net *n, bool busy)
+{
+    n->busy = busy;
+    if (!busy)
+        n->card->writable(n->card_ctx);
+}
+
+void fake_net_set_carrier(struct fake_net *n, bool carrier)
+{
+    n->no_carrier = !carrier;
+    n->card->carrier(n->card_ctx);
+}
+
 /* ---- lines ---- */
 
 static void line_set(void *ctx, unsigned number, bool level)
@@ -273,11 +366,14 @@ static void rig_make_virtio(struct rig *r)
     r->empty = virtio_mmio_empty_new(NULL);
     r->ro_blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_RO_BLK), "disk1",
                                fake_block(&r->ro_disk), NULL, true, NULL);
+    r->net = virtio_net_new(r->as, plic_input(r->plic, RIG_IRQ_NET), "net0", fake_net(&r->network),
+                            NULL);
     rig_map(r, RIG_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->blk);
     rig_map(r, RIG_CONSOLE, VIRTIO_MMIO_SIZE, &virtio_mmio, r->console);
     rig_map(r, RIG_RNG, VIRTIO_MMIO_SIZE, &virtio_mmio, r->rng);
     rig_map(r, RIG_EMPTY, VIRTIO_MMIO_SIZE, &virtio_mmio_empty, r->empty);
     rig_map(r, RIG_RO_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->ro_blk);
+    rig_map(r, RIG_NET, VIRTIO_MMIO_SIZE, &virtio_mmio, r->net);
 }
 
 struct rig *rig_new(void)
@@ -363,6 +459,10 @@ bool rig_copy(struct rig *a, struct rig *b)
     fake_chr_copy(&b->console_chr, &a->console_chr);
     b->disk = a->disk;
     b->ro_disk = a->ro_disk;
+    b->network.busy = a->network.busy;
+    b->network.no_carrier = a->network.no_carrier;
+    b->network.sent = a->network.sent;
+    b->network.digest = a->network.digest;
     struct state_in in = {.data = out.data, .len = out.len};
     bool ok = !out.failed && rig_load(b, &in);
     state_out_free(&out);
@@ -392,6 +492,7 @@ bool rig_equal(struct rig *a, struct rig *b)
         return false;
     }
     if (memcmp(a->disk.data, b->disk.data, sizeof a->disk.data) ||
+        a->network.sent != b->network.sent || a->network.digest != b->network.digest ||
         a->uart_chr.out_len != b->uart_chr.out_len ||
         memcmp(a->uart_chr.out, b->uart_chr.out, a->uart_chr.out_len) ||
         a->console_chr.out_len != b->console_chr.out_len ||

@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/device.h"
 #include "dev/sifive_test.h"
+#include "net/net.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -29,8 +30,9 @@
 #define RIG_RNG (RIG_VIRTIO + 0x2000)
 #define RIG_EMPTY (RIG_VIRTIO + 0x3000)
 #define RIG_RO_BLK (RIG_VIRTIO + 0x4000)
+#define RIG_NET (RIG_VIRTIO + 0x5000)
 
-enum { RIG_IRQ_BLK = 1, RIG_IRQ_CONSOLE, RIG_IRQ_RNG, RIG_IRQ_RO_BLK = 5 };
+enum { RIG_IRQ_BLK = 1, RIG_IRQ_CONSOLE, RIG_IRQ_RNG, RIG_IRQ_RO_BLK = 5, RIG_IRQ_NET };
 enum { RIG_IRQ_UART = 10, RIG_IRQ_RTC = 11 };
 
 /* Stands for the character back end: what is written stays here while there is room. */
@@ -54,6 +56,26 @@ struct fake_block {
     unsigned flushes, discards;
 };
 
+/* Stands for a network: the last frame that was sent stays here. */
+struct fake_net {
+    uint8_t out[NET_FRAME_MAX];
+    size_t out_len;
+    struct net_hdr out_hdr;
+    unsigned sent;
+    uint64_t digest; /* of all that was sent */
+    bool busy, no_carrier;
+    unsigned accepts, asks, offloads;
+    const struct net_card_ops *card;
+    void *card_ctx;
+};
+
+struct net *fake_net(struct fake_net *n);
+/* Offers a frame as the event loop does. */
+enum net_taken fake_net_input(struct fake_net *n, const struct net_hdr *hdr, const void *frame,
+                              size_t len);
+void fake_net_set_busy(struct fake_net *n, bool busy);
+void fake_net_set_carrier(struct fake_net *n, bool carrier);
+
 struct chr *fake_chr(struct fake_chr *c);
 /* Offers input as the event loop does; returns how much was taken. */
 size_t fake_chr_input(struct fake_chr *c, const void *data, size_t len);
@@ -69,11 +91,12 @@ struct rig {
     struct clock clock;
     struct fake_chr uart_chr, console_chr;
     struct fake_block disk, ro_disk;
+    struct fake_net network;
     bool eip[2 * RIG_HARTS], msip[RIG_HARTS], mtip[RIG_HARTS];
     unsigned power_events;
     enum power_event power_what;
     unsigned power_code;
-    struct device *plic, *aclint, *uart, *rtc, *power, *blk, *console, *rng, *empty, *ro_blk;
+    struct device *plic, *aclint, *uart, *rtc, *power, *blk, *console, *rng, *empty, *ro_blk, *net;
     struct device *all[16]; /* in the order in which state is saved; NULL ends */
 };
 

@@ -49,19 +49,24 @@ static void traffic_reaches_the_devices(void **state)
 {
     struct rig *r = *state;
     uint64_t random = 1;
-    unsigned interrupts = 0, failures = 0, written = 0;
+    unsigned interrupts = 0, failures = 0, written = 0, network_failures = 0;
     struct fake_block *first = malloc(sizeof *first);
     assert_non_null(first);
     *first = r->disk;
     for (unsigned i = 0; i < 20000; i++) {
         traffic_step(r, &random);
-        interrupts += r->eip[0];
+        interrupts += r->eip[0] | r->eip[1] | r->eip[2] | r->eip[3];
         failures += rig_read(r, RIG_BLK + 0x70, 4) == (15 | 64);
+        network_failures += rig_read(r, RIG_NET + 0x70, 4) == (15 | 64);
     }
     for (unsigned i = 0; i < RIG_DISK_SIZE; i++)
         written += r->disk.data[i] != first->data[i];
     free(first);
+    printf("%u interrupts, %u and %u failures, %u written, %u frames\n", interrupts, failures,
+           network_failures, written, r->network.sent);
     assert_true(interrupts > 100);
+    assert_true(network_failures > 100);
+    assert_true(r->network.sent > 10);
     assert_true(failures > 100);
     assert_true(written > 1000);
     assert_true(r->uart_chr.out_len + r->console_chr.out_len > 1000);

@@ -3,11 +3,12 @@
 #include "base/bits.h"
 
 #define RING(n) (RIG_RAM + 0x1000 * (n))
-#define TABLES (RIG_RAM + 0x8000)
+#define TABLES (RIG_RAM + 0xc000)
 #define BUFFERS (RIG_RAM + 0x10000)
+#define NET 4u /* the network card, whose third queue has the last ring */
 #define QUEUE_SIZE 8u
 
-static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK};
+static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET};
 
 static uint64_t pick(uint64_t *random, uint64_t n)
 {
@@ -50,7 +51,7 @@ static gpa_t pick_register(uint64_t *random)
     case 6:
         return RIG_RTC + 4 * pick(random, 9);
     default:
-        return RIG_VIRTIO + 0x1000 * pick(random, 5) + 4 * pick(random, 0x50);
+        return RIG_VIRTIO + 0x1000 * pick(random, 6) + 4 * pick(random, 0x50);
     }
 }
 
@@ -75,9 +76,11 @@ static void put32(struct rig *r, gpa_t gpa, uint64_t v)
 /* Starts a device the way a driver does, now and then with a wrong size or address. */
 static uint64_t step_start(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)pick(random, 4);
+    unsigned n = (unsigned)pick(random, 5);
     gpa_t dev = virtio_devs[n];
     uint64_t features = pick(random, 4) ? UINT64_C(0x130000000) : UINT64_C(0x100000000);
+    if (n == NET && pick(random, 4))
+        features |= pick(random, 2) ? 0xbfbbaf : rig_random(random) & 0xbfbbaf;
     put32(r, dev + 0x70, 0);
     put32(r, dev + 0x70, 3);
     for (unsigned i = 0; i < 2; i++) {
@@ -85,7 +88,7 @@ static uint64_t step_start(struct rig *r, uint64_t *random)
         put32(r, dev + 0x20, features >> 32 * i);
     }
     put32(r, dev + 0x70, 11);
-    for (unsigned q = 0; q < 2; q++) {
+    for (unsigned q = 0; q < (n == NET ? 3 : 2); q++) {
         gpa_t at = RING(2 * n + q);
         put32(r, dev + 0x30, q);
         put32(r, dev + 0x38, pick(random, 20) ? QUEUE_SIZE : pick_value(random));
@@ -135,18 +138,84 @@ static void put_chain(struct rig *r, uint64_t *random, gpa_t table)
                  pick_value(random), pick(random, 10));
 }
 
+/* The header of a frame or command, mostly right, where the first buffer is. */
+static void put_net_header(struct rig *r, uint64_t *random, gpa_t at)
+{
+    uint8_t raw[16] = {0};
+    if (pick(random, 2)) {
+        raw[2] = (uint8_t)pick(random, 2);
+    } else if (pick(random, 2)) {
+        raw[0] = (uint8_t)pick(random, 2);
+        raw[1] = (uint8_t)(pick(random, 3) ? 0 : pick(random, 6));
+        le16_put(raw + 4, (uint16_t)pick(random, 200));
+        le16_put(raw + 6, (uint16_t)pick(random, 60));
+        le16_put(raw + 8, (uint16_t)pick(random, 20));
+    } else {
+        raw[0] = (uint8_t)pick(random, 6);
+        raw[1] = (uint8_t)pick(random, 3);
+        le32_put(raw + 2, (uint32_t)(pick(random, 4) ? pick(random, 2) : pick_value(random)));
+    }
+    addrspace_copy_in(r->as, at, raw, sizeof raw);
+}
+
+/* A chain for that queue of the network card, mostly right, from entry `first` of the table on. */
+static void put_net_chain(struct rig *r, uint64_t *random, unsigned queue, gpa_t table,
+                          unsigned first)
+{
+    gpa_t header = BUFFERS + 16 * pick(random, 16), data = BUFFERS + 0x1000 + 64 * pick(random, 64);
+    uint64_t len = NET_ETH_SIZE + pick(random, 200);
+    bool right = pick(random, 8);
+    table += 16 * first;
+    put_net_header(r, random, header);
+    if (queue == 0) {
+        put_desc(r, table, data, right ? 12 + 8 * len : len, right ? 2 : pick_value(random), 1);
+        return;
+    }
+    put_desc(r, table, header, right ? 12 : pick(random, 40), 1, first + 1);
+    put_desc(r, table + 16, data, len, queue == 2 ? 1 : 0, first + 2);
+    put_desc(r, table + 32, BUFFERS + 0x800 + pick(random, 16), 1, right ? 2 : pick(random, 8), 0);
+}
+
+static uint64_t step_net_input(struct rig *r, uint64_t *random)
+{
+    uint8_t frame[2048];
+    struct net_hdr hdr = {0};
+    static const uint8_t mac[] = {0x52, 0x54, 0, 1, 2, 3};
+    size_t len = NET_ETH_SIZE + pick(random, pick(random, 3) ? 100 : sizeof frame - NET_ETH_SIZE);
+    memset(frame, (int)pick(random, 256), sizeof frame);
+    if (pick(random, 2))
+        memcpy(frame, mac, sizeof mac);
+    if (!pick(random, 4))
+        hdr = (struct net_hdr){.flags = 1, .csum_start = 14, .csum_offset = 6};
+    switch (pick(random, 8)) {
+    case 0:
+        fake_net_set_busy(&r->network, true);
+        return 0;
+    case 1:
+    case 2:
+        fake_net_set_busy(&r->network, false);
+        return r->network.sent;
+    case 3:
+        fake_net_set_carrier(&r->network, pick(random, 3));
+        return 0;
+    default:
+        return fake_net_input(&r->network, &hdr, frame, len);
+    }
+}
+
 static uint64_t step_request(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)pick(random, 4);
-    unsigned q = n == 1 ? (unsigned)pick(random, 2) : 0;
+    unsigned n = (unsigned)pick(random, 5);
+    unsigned q = n == 1 ? (unsigned)pick(random, 2) : n == NET ? (unsigned)pick(random, 3) : 0;
     gpa_t at = RING(2 * n + q);
     unsigned head = (unsigned)pick(random, 5);
-    if (pick(random, 3)) {
-        put_chain(r, random, at + 16 * head);
-    } else {
-        put_chain(r, random, TABLES);
+    bool direct = pick(random, 3);
+    if (n == NET && pick(random, 8))
+        put_net_chain(r, random, q, direct ? at : TABLES, direct ? head : 0);
+    else
+        put_chain(r, random, direct ? at + 16 * head : TABLES);
+    if (!direct)
         put_desc(r, at + 16 * head, TABLES, 48, 4, 0);
-    }
     uint64_t idx = rig_read(r, at + 0x402, 2);
     rig_write(r, at + 0x404 + 2 * (idx % QUEUE_SIZE), 2, head);
     rig_write(r, at + 0x402, 2, idx + 1);
@@ -161,6 +230,8 @@ static uint64_t step_back_end(struct rig *r, uint64_t *random)
 {
     struct fake_chr *c = pick(random, 2) ? &r->uart_chr : &r->console_chr;
     uint64_t data[4] = {rig_random(random), rig_random(random), rig_random(random), 7};
+    if (!pick(random, 3))
+        return step_net_input(r, random);
     switch (pick(random, 8)) {
     case 0:
         c->room = 0;

@@ -59,7 +59,7 @@ static uint16_t virtq_avail_idx(const struct virtq *q)
 }
 
 /* Whoever sees the index sees the entries before it and what is in their buffers. */
-static void virtq_publish_used(struct virtq *q)
+void virtq_publish(struct virtq *q)
 {
     uint8_t *idx = q->used_host + RING_IDX;
     __atomic_store_n((uint16_t *)(void *)idx, q->next_used, __ATOMIC_RELEASE);
@@ -203,14 +203,19 @@ void virtq_unpop(struct virtq *q)
     q->next_avail--;
 }
 
-void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
+void virtq_fill(struct virtq *q, uint16_t head, uint32_t written)
 {
     unsigned slot = q->next_used & (q->size - 1u);
     uint32_t *entry = (uint32_t *)(void *)(q->used_host + RING_ENTRIES + 8u * slot);
-    __atomic_store_n(&entry[0], c->head, __ATOMIC_RELAXED);
+    __atomic_store_n(&entry[0], head, __ATOMIC_RELAXED);
     __atomic_store_n(&entry[1], written, __ATOMIC_RELAXED);
     q->next_used++;
-    virtq_publish_used(q);
+}
+
+void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
+{
+    virtq_fill(q, c->head, written);
+    virtq_publish(q);
 }
 
 bool virtq_wants_interrupt(struct virtq *q)

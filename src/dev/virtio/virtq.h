@@ -76,6 +76,13 @@ int virtq_pop(struct virtq *q, struct virtq_chain *chain);
 /* Takes back the last pop: the same chain comes again. */
 void virtq_unpop(struct virtq *q);
 
+/*
+ * Returns a chain to the driver that it sees with the next virtq_publish only: for several that
+ * belong together.
+ */
+void virtq_fill(struct virtq *q, uint16_t head, uint32_t written);
+void virtq_publish(struct virtq *q);
+
 /* Returns the chain to the driver; `written` bytes were put into its writable buffers. */
 void virtq_push(struct virtq *q, const struct virtq_chain *chain, uint32_t written);
 

@@ -1,0 +1,69 @@
+/* A tap device of the host (Linux's Documentation/networking/tuntap.rst). */
+#include "net/impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define TUN_PATH "/dev/net/tun"
+
+static int net_tap_attach(struct net *n, int fd, struct error *err)
+{
+    const char *name = n->config.ifname;
+    struct ifreq req = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+    int size = (int)NET_HDR_SIZE;
+    strncpy(req.ifr_name, name, sizeof req.ifr_name - 1);
+    if (ioctl(fd, TUNSETIFF, &req))
+        return error_set(err, errno, "tap device %s: %s%s%s", name, strerror(errno),
+                         errno == EPERM
+                             ? "; it has to exist and be yours: ip tuntap add mode tap user NAME "
+                             : "",
+                         errno == EPERM ? name : "");
+    if (ioctl(fd, TUNSETVNETHDRSZ, &size))
+        return error_set(err, errno, "tap device %s: no headers of %d bytes: %s", name, size,
+                         strerror(errno));
+    return 0;
+}
+
+static int net_tap_open(struct net *n, struct error *err)
+{
+    int fd = open(TUN_PATH, O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return error_set(err, errno, "%s, which tap devices need: %s", TUN_PATH, strerror(errno));
+    int rc = net_tap_attach(n, fd, err);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
+    n->fd = fd;
+    n->carrier = true;
+    return 0;
+}
+
+/* What the host's kernel may leave to the guest. */
+static void net_tap_offloads_changed(struct net *n)
+{
+    static const unsigned flags[] = {TUN_F_CSUM, TUN_F_TSO4, TUN_F_TSO6, TUN_F_TSO_ECN};
+    unsigned long set = 0;
+    for (unsigned i = 0; i < sizeof flags / sizeof flags[0]; i++)
+        if (n->offloads >> i & 1)
+            set |= flags[i];
+    /* If it fails, the kernel does more than it needs to, or net.c completes the frames. */
+    ioctl(n->fd, TUNSETOFFLOAD, set);
+}
+
+const struct net_ops net_tap_ops = {
+    .name = "tap",
+    .size = sizeof(struct net),
+    .needs_ifname = true,
+    .shared = true,
+    .outside = true,
+    .open = net_tap_open,
+    .send = net_packet_send,
+    .fetch = net_packet_fetch,
+    .offloads_changed = net_tap_offloads_changed,
+};

@@ -1,0 +1,158 @@
+/*
+ * NAT without privileges. It is a program of its own, guise-net (src/nat), to which a socket leads:
+ * the library behind it need not be linked into guise, and what parses a hostile guest's packets
+ * can see no guest and no file. It is started again if it ends.
+ */
+#include "net/impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define START_WAIT_MS 10000
+#define PROGRAM "guise-net"
+#define CHILD_FD 3
+/* It is a network without a wire: as few and as long frames as IP can have. */
+#define USER_MTU 65520u
+#define SOCKET_BUFFER (1 << 20)
+
+struct net_user {
+    struct net n;
+    pid_t pid; /* 0: none */
+};
+
+static struct net_user *net_user_of(struct net *n)
+{
+    return (struct net_user *)(void *)n;
+}
+
+/* Beside the program that runs, unless the environment says where. */
+static int net_user_program(char *path, size_t size)
+{
+    const char *given = getenv("GUISE_NET");
+    if (given)
+        return (size_t)snprintf(path, size, "%s", given) < size ? 0 : -ENAMETOOLONG;
+    ssize_t len = readlink("/proc/self/exe", path, size);
+    if (len < 0 || (size_t)len >= size)
+        return len < 0 ? -errno : -ENAMETOOLONG;
+    path[len] = 0;
+    char *slash = strrchr(path, '/');
+    size_t room = size - (size_t)(slash + 1 - path);
+    return (size_t)snprintf(slash + 1, room, PROGRAM) < room ? 0 : -ENAMETOOLONG;
+}
+
+/* argv for guise-net; the strings are the configuration's, or in `mtu`. */
+static void net_user_arguments(const struct net *n, char **argv, char *mtu, size_t size)
+{
+    const struct net_config *c = &n->config;
+    unsigned argc = 0;
+    snprintf(mtu, size, "%u", net_mtu(n));
+    argv[argc++] = (char *)(uintptr_t)PROGRAM;
+    argv[argc++] = (char *)(uintptr_t) "--mtu";
+    argv[argc++] = mtu;
+    if (c->restricted)
+        argv[argc++] = (char *)(uintptr_t) "--restrict";
+    if (c->host)
+        argv[argc++] = (char *)(uintptr_t) "--host";
+    for (unsigned i = 0; i < c->hostfwd_count; i++) {
+        argv[argc++] = (char *)(uintptr_t) "--hostfwd";
+        argv[argc++] = (char *)(uintptr_t)c->hostfwd[i];
+    }
+    argv[argc] = NULL;
+}
+
+static int net_user_spawn(struct net_user *u, int socket, struct error *err)
+{
+    char path[4096], mtu[16];
+    char *argv[8 + 2 * NET_MAX_HOSTFWD];
+    int rc = net_user_program(path, sizeof path);
+    if (rc)
+        return error_set(err, -rc, "cannot find %s: %s", PROGRAM, strerror(-rc));
+    net_user_arguments(&u->n, argv, mtu, sizeof mtu);
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attr);
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&files, socket, CHILD_FD);
+    /* A group of its own: what is typed at the terminal is not for it. */
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
+    rc = posix_spawn(&u->pid, path, &files, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&files);
+    if (!rc)
+        return 0;
+    u->pid = 0;
+    return error_set(err, rc,
+                     "%s: %s; network 'user' needs this program, which is built where libslirp-dev "
+                     "is installed",
+                     path, strerror(rc));
+}
+
+/* Its first message: empty if it works, or why not. */
+static int net_user_wait(int fd, struct error *err)
+{
+    char text[256];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    if (poll(&p, 1, START_WAIT_MS) <= 0)
+        return error_set(err, ETIMEDOUT, "%s does not answer", PROGRAM);
+    ssize_t n = recv(fd, text, sizeof text - 1, 0);
+    if (n <= 0)
+        return error_set(err, EIO, "%s has ended at once", PROGRAM);
+    text[n] = 0;
+    return strcmp(text, "ok") ? error_set(err, EIO, "network 'user': %s", text) : 0;
+}
+
+static void net_user_close(struct net *n)
+{
+    struct net_user *u = net_user_of(n);
+    if (!u->pid)
+        return;
+    kill(u->pid, SIGKILL);
+    while (waitpid(u->pid, NULL, 0) < 0 && errno == EINTR)
+        ;
+    u->pid = 0;
+}
+
+static int net_user_open(struct net *n, struct error *err)
+{
+    int pair[2], size = SOCKET_BUFFER;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+        return error_set(err, errno, "cannot make a socket for %s: %s", PROGRAM, strerror(errno));
+    for (unsigned i = 0; i < 2; i++)
+        setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    int rc = net_user_spawn(net_user_of(n), pair[1], err);
+    close(pair[1]);
+    if (!rc)
+        rc = net_user_wait(pair[0], err);
+    if (rc) {
+        net_user_close(n);
+        close(pair[0]);
+        return rc;
+    }
+    n->fd = pair[0];
+    fcntl(n->fd, F_SETFL, O_NONBLOCK);
+    n->carrier = true;
+    return 0;
+}
+
+const struct net_ops net_user_ops = {
+    .name = "user",
+    .size = sizeof(struct net_user),
+    .is_nat = true,
+    .outside = true,
+    .mtu = USER_MTU,
+    .open = net_user_open,
+    .close = net_user_close,
+    .send = net_packet_send,
+    .fetch = net_packet_fetch,
+};
