@@ -79,6 +79,22 @@ static int set_run_for(void *ctx, const char *value, struct error *err)
                                                                   : 0;
 }
 
+/* Which of two words a value is. */
+static int parse_choice(const char *value, const char *off, const char *on, bool *choice,
+                        struct error *err)
+{
+    *choice = !strcmp(value, on);
+    return *choice || !strcmp(value, off)
+               ? 0
+               : error_set(err, EINVAL, "'%s' is neither %s nor %s", value, off, on);
+}
+
+static int set_bus(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    return parse_choice(value, "mmio", "pci", &s->vm.pci, err) ? error_prefix(err, "--bus") : 0;
+}
+
 static int set_mmu(void *ctx, const char *value, struct error *err)
 {
     static const struct {
@@ -123,6 +139,8 @@ static const struct option run_options[] = {
     {"cpus", "N", "harts, 1 to 64 (default 1)", set_cpus},
     {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory},
     {"disk", "FILE[,readonly]", "raw disk image as a virtio disk; up to 7 times", set_disk},
+    {"bus", "mmio|pci",
+     "where the virtio devices are: in the slots of memory (default), or on PCI Express", set_bus},
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
      "file:PATH, pty",

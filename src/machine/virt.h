@@ -18,6 +18,7 @@ struct virt_config {
     uint64_t memory;            /* bytes, a multiple of 4096 */
     unsigned address_bits;      /* virtual addresses offered: 39, 48 or 57 */
     bool deterministic;         /* virtual clock, seeded entropy, fixed date */
+    bool pci;                   /* a PCI bridge, and the virtio devices behind it */
     const char *kernel;         /* paths; kernel or firmware must be given */
     const char *initrd;         /* or NULL */
     const char *append;         /* kernel command line, or NULL */

@@ -279,6 +279,66 @@ static void put_power(struct tree *t, const char *name, uint32_t value)
     end(t);
 }
 
+/* ---- PCI: bindings pci-bus-common and host-generic-pci ---- */
+
+/* First cell of a range: the kind of address space. */
+static const uint32_t pci_space[PCI_WINDOWS] = {
+    [PCI_WINDOW_IO] = 0x01000000,
+    [PCI_WINDOW_MEMORY] = 0x02000000,
+    [PCI_WINDOW_HIGH] = 0x03000000,
+};
+
+/* Addresses on the bus are those of memory, but for I/O, which begins at 0. */
+static void put_pci_ranges(struct tree *t, const struct virt *virt)
+{
+    uint32_t cells[7 * PCI_WINDOWS];
+    for (unsigned w = 0; w < PCI_WINDOWS; w++) {
+        uint64_t size;
+        gpa_t base = virt_pci_window(virt, w, &size), bus = w == PCI_WINDOW_IO ? 0 : base;
+        const uint32_t range[7] = {
+            pci_space[w],   (uint32_t)(bus >> 32),  (uint32_t)bus, (uint32_t)(base >> 32),
+            (uint32_t)base, (uint32_t)(size >> 32), (uint32_t)size};
+        memcpy(&cells[(size_t)7 * w], range, sizeof range);
+    }
+    put_cells(t, "ranges", cells, ARRAY_SIZE(cells));
+}
+
+/* Pin p (1 to 4) of slot s is source (s + p - 1) modulo 4; the mask makes four slots stand for all.
+ */
+static void put_pci_irqs(struct tree *t)
+{
+    static const uint32_t mask[] = {(PCI_PINS - 1) << 11, 0, 0, 7};
+    uint32_t cells[6 * PCI_PINS * PCI_PINS];
+    size_t n = 0;
+    for (unsigned slot = 0; slot < PCI_PINS; slot++)
+        for (unsigned pin = 0; pin < PCI_PINS; pin++) {
+            const uint32_t entry[] = {
+                slot << 11, 0, 0, pin + 1, PHANDLE_PLIC, VIRT_IRQ_PCI + (slot + pin) % PCI_PINS};
+            memcpy(&cells[n], entry, sizeof entry);
+            n += ARRAY_SIZE(entry);
+        }
+    put_cells(t, "interrupt-map-mask", mask, ARRAY_SIZE(mask));
+    put_cells(t, "interrupt-map", cells, n);
+}
+
+static void put_pci(struct tree *t, const struct virt *virt)
+{
+    static const uint32_t buses[] = {0, 0xff};
+    begin_at(t, "pci", VIRT_PCI_ECAM);
+    put_string(t, "compatible", "pci-host-ecam-generic");
+    put_string(t, "device_type", "pci");
+    put_u32(t, "#address-cells", 3);
+    put_u32(t, "#size-cells", 2);
+    put_u32(t, "#interrupt-cells", 1);
+    put_u32(t, "linux,pci-domain", 0);
+    put_cells(t, "bus-range", buses, 2);
+    put_empty(t, "dma-coherent");
+    put_reg(t, VIRT_PCI_ECAM, PCI_ECAM_SIZE);
+    put_pci_ranges(t, virt);
+    put_pci_irqs(t);
+    end(t);
+}
+
 static void put_soc(struct tree *t, const struct virt *virt)
 {
     begin(t, "soc");
@@ -315,6 +375,8 @@ static void put_soc(struct tree *t, const struct virt *virt)
         put_irq(t, VIRT_IRQ_VIRTIO + i);
         end(t);
     }
+    if (virt->config.pci)
+        put_pci(t, virt);
     end(t);
 
     put_power(t, "poweroff", 0x5555);
