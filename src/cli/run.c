@@ -95,6 +95,12 @@ static int set_bus(void *ctx, const char *value, struct error *err)
     return parse_choice(value, "mmio", "pci", &s->vm.pci, err) ? error_prefix(err, "--bus") : 0;
 }
 
+static int set_irqchip(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    return parse_choice(value, "plic", "aia", &s->vm.aia, err) ? error_prefix(err, "--irqchip") : 0;
+}
+
 static int set_mmu(void *ctx, const char *value, struct error *err)
 {
     static const struct {
@@ -141,6 +147,10 @@ static const struct option run_options[] = {
     {"disk", "FILE[,readonly]", "raw disk image as a virtio disk; up to 7 times", set_disk},
     {"bus", "mmio|pci",
      "where the virtio devices are: in the slots of memory (default), or on PCI Express", set_bus},
+    {"irqchip", "plic|aia",
+     "interrupt controllers: a PLIC (default), or an APLIC and IMSICs, with which devices on PCI "
+     "send their interrupts as messages",
+     set_irqchip},
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
      "file:PATH, pty",

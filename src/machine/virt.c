@@ -4,7 +4,6 @@
 #include "dev/aclint.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/ns16550.h"
-#include "dev/plic.h"
 #include "dev/sifive_test.h"
 #include "isa/riscv64/compare.h"
 #include "isa/riscv64/ops.h"
@@ -38,7 +37,7 @@ static uint64_t hart_time(void *ctx)
     return clock_ns(v->clock) / VIRT_NS_PER_TICK + virt_time_offset(vh->machine);
 }
 
-static void virt_time_moved(void *ctx)
+void virt_time_moved(void *ctx)
 {
     struct machine *m = ctx;
     for (unsigned i = 0; i < m->vcpu_count; i++)
@@ -239,31 +238,6 @@ int virt_add(struct virt *virt, struct device *dev, gpa_t base, uint64_t size,
         return -err->code;
     m->devices[m->device_count++] = dev;
     return size ? addrspace_add_mmio(m->mem, base, size, ops, dev, err) : 0;
-}
-
-struct irq_line virt_irq(const struct virt *virt, unsigned source)
-{
-    return plic_input(virt->plic, source);
-}
-
-static int virt_irqchips(struct virt *virt, struct error *err)
-{
-    struct machine *m = &virt->m;
-    struct irq_line external[2 * VIRT_MAX_CPUS], msip[VIRT_MAX_CPUS], mtip[VIRT_MAX_CPUS];
-    for (unsigned i = 0; i < m->vcpu_count; i++) {
-        external[(size_t)2 * i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MEI);
-        external[(size_t)2 * i + 1] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_SEI);
-        msip[i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MSI);
-        mtip[i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MTI);
-    }
-    virt->plic = plic_new(m->vcpu_count, external, err);
-    int rc = virt_add(virt, virt->plic, VIRT_PLIC, PLIC_SIZE, &plic_mmio, err);
-    if (rc || virt->has_sbi)
-        return rc;
-    virt->aclint = aclint_new(&m->clock, m->vcpu_count, msip, mtip, err);
-    if (virt->aclint)
-        aclint_set_moved(virt->aclint, virt_time_moved, m);
-    return virt_add(virt, virt->aclint, VIRT_CLINT, ACLINT_SIZE, &aclint_mmio, err);
 }
 
 static uint64_t now_epoch_ns(void)

@@ -19,6 +19,7 @@ struct virt_config {
     unsigned address_bits;      /* virtual addresses offered: 39, 48 or 57 */
     bool deterministic;         /* virtual clock, seeded entropy, fixed date */
     bool pci;                   /* a PCI bridge, and the virtio devices behind it */
+    bool aia;                   /* APLIC and IMSICs, not a PLIC */
     const char *kernel;         /* paths; kernel or firmware must be given */
     const char *initrd;         /* or NULL */
     const char *append;         /* kernel command line, or NULL */
@@ -36,6 +37,3 @@ struct machine *virt_new(const struct virt_config *config, struct error *err);
  * /chosen another rng-seed, unless the machine is deterministic.
  */
 const void *virt_device_tree(struct machine *m, size_t *size);
-
-/* Names of the enabled extensions, as the guest's device tree has them; for `guise help`. */
-void virt_isa_string(char *buf, size_t size);

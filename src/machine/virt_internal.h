@@ -1,6 +1,7 @@
 /* What the files of the board `virt` share. */
 #pragma once
 
+#include "dev/imsic.h"
 #include "dev/pci/pci_host.h"
 #include "isa/riscv64/hart.h"
 #include "machine/image.h"
@@ -16,8 +17,12 @@
 #define VIRT_PCI_IO 0x3000000u
 #define VIRT_PCI_IO_SIZE 0x10000u
 #define VIRT_PLIC 0xc000000u
+#define VIRT_APLIC_M 0xc000000u
+#define VIRT_APLIC_S 0xd000000u
 #define VIRT_UART 0x10000000u
 #define VIRT_VIRTIO 0x10001000u
+#define VIRT_IMSIC_M 0x24000000u
+#define VIRT_IMSIC_S 0x28000000u
 #define VIRT_PCI_ECAM 0x30000000u
 #define VIRT_PCI_MEMORY 0x40000000u
 #define VIRT_PCI_MEMORY_SIZE 0x40000000u
@@ -50,12 +55,17 @@ struct virt {
     struct virt_hart *harts;
     struct sbi sbi; /* used when there is no firmware */
     bool has_sbi;
-    struct device *aclint, *plic;
+    struct device *aclint;
+    struct device *plic;                   /* without AIA */
+    struct device *aplic, *imsic;          /* with AIA */
     struct image kernel, initrd, firmware; /* fd -1 when not given */
     struct virt_layout layout;
     void *fdt;
     size_t fdt_size;
 };
+
+/* The guest has written the time: harts' deadlines are other ones. ctx is the machine. */
+void virt_time_moved(void *ctx);
 
 /* Makes virt->fdt; initrd and kernel command line go into /chosen. */
 int virt_fdt_build(struct virt *virt, struct error *err);
@@ -75,8 +85,14 @@ void virt_boot_close(struct virt *virt);
 int virt_add(struct virt *virt, struct device *dev, gpa_t base, uint64_t size,
              const struct mmio_ops *ops, struct error *err);
 
+/* Interrupt controllers, and the timer of firmware (virt_irq.c). */
+int virt_irqchips(struct virt *virt, struct error *err);
 /* The interrupt controller's input of a source. */
 struct irq_line virt_irq(const struct virt *virt, unsigned source);
+/* Where messages of devices go; not connected without AIA. */
+struct msi_sink virt_msi(struct virt *virt);
+/* Bytes of all harts' interrupt files of a level. */
+uint64_t virt_imsic_size(const struct virt *virt);
 
 /* All virtio devices: in the slots of MMIO, or behind a PCI bridge, which is made, too. */
 int virt_virtio(struct virt *virt, struct error *err);

@@ -66,6 +66,7 @@ static int pci_bridge(struct virt *virt, struct device **bridge, struct error *e
         config.window_base[w] = virt_pci_window(virt, w, &sizes[w]);
     for (unsigned pin = 0; pin < PCI_PINS; pin++)
         config.pins[pin] = virt_irq(virt, VIRT_IRQ_PCI + pin);
+    config.msi = virt_msi(virt);
     *bridge = pci_host_new(&config, err);
     int rc = virt_add(virt, *bridge, VIRT_PCI_ECAM, PCI_ECAM_SIZE, &pci_ecam_mmio, err);
     for (unsigned w = 0; !rc && w < PCI_WINDOWS; w++)

@@ -22,6 +22,7 @@ struct header {
     uint8_t firmware; /* real firmware, not SBI by guise */
     uint8_t deterministic;
     uint8_t pci;
+    uint8_t aia;
 };
 
 static const struct state_field header_fields[] = {
@@ -57,6 +58,7 @@ static struct header vm_header(const struct vm *vm)
         .firmware = vm->config.firmware != NULL,
         .deterministic = vm->config.deterministic,
         .pci = vm->config.pci,
+        .aia = vm->config.aia,
     };
 }
 

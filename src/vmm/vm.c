@@ -204,6 +204,7 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .address_bits = c->address_bits,
         .deterministic = c->deterministic,
         .pci = c->pci,
+        .aia = c->aia,
         .kernel = c->kernel,
         .initrd = c->initrd,
         .append = c->append,
