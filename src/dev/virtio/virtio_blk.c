@@ -205,11 +205,19 @@ static void virtio_blk_notify(struct virtio_dev *vd, unsigned queue)
     virtio_dev_signal(vd, queue);
 }
 
+/* The disk's, too, after a load that was refused. */
+static void virtio_blk_reset(struct virtio_dev *vd)
+{
+    struct virtio_blk *b = virtio_blk_of(vd);
+    b->capacity = block_size(b->block) / BLOCK_SECTOR;
+}
+
 static const struct virtio_dev_ops virtio_blk_dev_ops = {
     .device_id = DEVICE_ID,
     .queue_count = 1,
     .queue_size = QUEUE_SIZE,
     .notify = virtio_blk_notify,
+    .reset = virtio_blk_reset,
 };
 
 static int virtio_blk_post_load(void *obj, struct error *err)
