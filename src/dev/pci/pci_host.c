@@ -237,9 +237,11 @@ static int pci_host_post_load(void *obj, struct error *err)
     return 0;
 }
 
+/* What the pins follow comes first: loading a function drives them, and they must not flicker. */
 static const struct state_field pci_host_fields[] = {
-    STATE_STRUCT(struct pci_host, fn, &pci_fn_state),
     STATE_ARRAY(struct pci_host, level),
+    STATE_ARRAY(struct pci_host, intx_off),
+    STATE_STRUCT(struct pci_host, fn, &pci_fn_state),
     STATE_END,
 };
 
