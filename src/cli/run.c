@@ -80,6 +80,28 @@ static int set_run_for(void *ctx, const char *value, struct error *err)
                                                                   : 0;
 }
 
+/* Which of two words a value is. */
+static int parse_choice(const char *value, const char *off, const char *on, bool *choice,
+                        struct error *err)
+{
+    *choice = !strcmp(value, on);
+    return *choice || !strcmp(value, off)
+               ? 0
+               : error_set(err, EINVAL, "'%s' is neither %s nor %s", value, off, on);
+}
+
+static int set_bus(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    return parse_choice(value, "mmio", "pci", &s->vm.pci, err) ? error_prefix(err, "--bus") : 0;
+}
+
+static int set_irqchip(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    return parse_choice(value, "plic", "aia", &s->vm.aia, err) ? error_prefix(err, "--irqchip") : 0;
+}
+
 static int set_mmu(void *ctx, const char *value, struct error *err)
 {
     static const struct {
@@ -145,6 +167,12 @@ static const struct option run_options[] = {
      "tap,ifname=NAME, switch=PATH (with other machines), none; all take mac=, mtu= and pcap=FILE; "
      "may be repeated; docs/networks.md",
      set_net},
+    {"bus", "mmio|pci",
+     "where the virtio devices are: in the slots of memory (default), or on PCI Express", set_bus},
+    {"irqchip", "plic|aia",
+     "interrupt controllers: a PLIC (default), or an APLIC and IMSICs, with which devices on PCI "
+     "send their interrupts as messages",
+     set_irqchip},
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
      "file:PATH, pty",

@@ -30,6 +30,7 @@ struct region {
 struct addrspace {
     struct region regions[MAX_REGIONS];
     unsigned count;
+    unsigned largest; /* the region of most RAM: looked at first */
 };
 
 struct addrspace *addrspace_new(struct error *err)
@@ -57,10 +58,10 @@ void addrspace_free(struct addrspace *as)
 /* The region that contains gpa, or NULL. */
 static const struct region *addrspace_find(const struct addrspace *as, gpa_t gpa)
 {
+    const struct region *most = &as->regions[as->largest];
+    if (gpa - most->base < most->size)
+        return most;
     unsigned lo = 0, hi = as->count;
-    /* What is asked for most is at the top: a board's RAM. */
-    if (hi && as->regions[hi - 1].base <= gpa)
-        lo = hi;
     while (lo < hi) {
         unsigned mid = (lo + hi) / 2;
         if (as->regions[mid].base <= gpa)
@@ -93,6 +94,12 @@ static int addrspace_insert(struct addrspace *as, struct region region, struct e
     memmove(&as->regions[at + 1], &as->regions[at], (as->count - at) * sizeof region);
     as->regions[at] = region;
     as->count++;
+    uint64_t most = 0;
+    for (unsigned i = 0; i < as->count; i++)
+        if (as->regions[i].kind == REGION_RAM && as->regions[i].size > most) {
+            most = as->regions[i].size;
+            as->largest = i;
+        }
     return 0;
 }
 
@@ -227,6 +234,18 @@ static bool region_takes(const struct region *r, gpa_t offset, unsigned size)
     return (r->ops->sizes & size) && size <= r->size - offset;
 }
 
+static void region_lock(const struct region *r)
+{
+    if (!r->ops->unlocked)
+        pthread_mutex_lock(&r->dev->lock);
+}
+
+static void region_unlock(const struct region *r)
+{
+    if (!r->ops->unlocked)
+        pthread_mutex_unlock(&r->dev->lock);
+}
+
 bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *value)
 {
     const struct region *r = addrspace_find(as, gpa);
@@ -239,9 +258,9 @@ bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *va
     }
     if (!r->ops->read || !region_takes(r, offset, size))
         return false;
-    pthread_mutex_lock(&r->dev->lock);
+    region_lock(r);
     uint64_t v = r->ops->read(r->dev, offset, size);
-    pthread_mutex_unlock(&r->dev->lock);
+    region_unlock(r);
     *value = size == 8 ? v : bits_get(v, 0, 8 * size);
     return true;
 }
@@ -258,9 +277,9 @@ bool addrspace_write(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t va
     }
     if (!r->ops->write || !region_takes(r, offset, size))
         return false;
-    pthread_mutex_lock(&r->dev->lock);
+    region_lock(r);
     r->ops->write(r->dev, offset, size, size == 8 ? value : bits_get(value, 0, 8 * size));
-    pthread_mutex_unlock(&r->dev->lock);
+    region_unlock(r);
     return true;
 }
 

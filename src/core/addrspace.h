@@ -6,7 +6,7 @@
  * functions below the line may then be called from any thread without a lock. RAM pointers stay
  * valid until addrspace_free. Contents of RAM change under the reader's eyes while a guest runs.
  *
- * MMIO takes the device's lock around the call.
+ * MMIO takes the device's lock around the call, unless its mmio_ops say otherwise.
  */
 #pragma once
 

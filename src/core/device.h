@@ -12,6 +12,7 @@
 #include "base/state.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct device;
@@ -33,6 +34,7 @@ struct mmio_ops {
     uint64_t (*read)(struct device *dev, uint64_t offset, unsigned size);
     void (*write)(struct device *dev, uint64_t offset, unsigned size, uint64_t value);
     uint8_t sizes; /* allowed access sizes in bytes, OR-ed: 1 | 2 | 4 | 8 */
+    bool unlocked; /* they lock for themselves: the caller does not hold the device's lock */
 };
 
 struct device {

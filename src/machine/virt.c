@@ -4,12 +4,8 @@
 #include "dev/aclint.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/ns16550.h"
-#include "dev/plic.h"
 #include "dev/sifive_test.h"
-#include "dev/virtio/virtio_blk.h"
-#include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_net.h"
-#include "dev/virtio/virtio_rng.h"
 #include "isa/riscv64/compare.h"
 #include "isa/riscv64/ops.h"
 
@@ -20,7 +16,6 @@
 
 /* The date of a deterministic machine's power-on: 2025-01-01. */
 #define FIXED_EPOCH_NS (UINT64_C(1735689600) * 1000000000)
-#define FIXED_SEED 1
 
 static struct virt *virt_of(struct machine *m)
 {
@@ -43,7 +38,7 @@ static uint64_t hart_time(void *ctx)
     return clock_ns(v->clock) / VIRT_NS_PER_TICK + virt_time_offset(vh->machine);
 }
 
-static void virt_time_moved(void *ctx)
+void virt_time_moved(void *ctx)
 {
     struct machine *m = ctx;
     for (unsigned i = 0; i < m->vcpu_count; i++)
@@ -236,35 +231,14 @@ static int virt_harts(struct virt *virt, struct error *err)
     return 0;
 }
 
-/* Takes ownership of dev; NULL is the error of the constructor that made it. */
-static int virt_add(struct virt *virt, struct device *dev, gpa_t base, uint64_t size,
-                    const struct mmio_ops *ops, struct error *err)
+int virt_add(struct virt *virt, struct device *dev, gpa_t base, uint64_t size,
+             const struct mmio_ops *ops, struct error *err)
 {
     struct machine *m = &virt->m;
     if (!dev)
         return -err->code;
     m->devices[m->device_count++] = dev;
-    return addrspace_add_mmio(m->mem, base, size, ops, dev, err);
-}
-
-static int virt_irqchips(struct virt *virt, struct device **plic, struct error *err)
-{
-    struct machine *m = &virt->m;
-    struct irq_line external[2 * VIRT_MAX_CPUS], msip[VIRT_MAX_CPUS], mtip[VIRT_MAX_CPUS];
-    for (unsigned i = 0; i < m->vcpu_count; i++) {
-        external[(size_t)2 * i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MEI);
-        external[(size_t)2 * i + 1] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_SEI);
-        msip[i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MSI);
-        mtip[i] = vcpu_irq_line(&m->vcpus[i], RV_IRQ_MTI);
-    }
-    *plic = plic_new(m->vcpu_count, external, err);
-    int rc = virt_add(virt, *plic, VIRT_PLIC, PLIC_SIZE, &plic_mmio, err);
-    if (rc || virt->has_sbi)
-        return rc;
-    virt->aclint = aclint_new(&m->clock, m->vcpu_count, msip, mtip, err);
-    if (virt->aclint)
-        aclint_set_moved(virt->aclint, virt_time_moved, m);
-    return virt_add(virt, virt->aclint, VIRT_CLINT, ACLINT_SIZE, &aclint_mmio, err);
+    return size ? addrspace_add_mmio(m->mem, base, size, ops, dev, err) : 0;
 }
 
 static uint64_t now_epoch_ns(void)
@@ -274,52 +248,22 @@ static uint64_t now_epoch_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* Disks take the first slots, entropy the one after them, then networks; the rest is empty. */
-static int virt_virtio(struct virt *virt, struct device *plic, struct error *err)
-{
-    const struct virt_config *c = &virt->config;
-    const uint64_t seed = FIXED_SEED;
-    int rc = 0;
-    for (unsigned i = 0; !rc && i < VIRT_VIRTIO_SLOTS; i++) {
-        struct irq_line irq = plic_input(plic, VIRT_IRQ_VIRTIO + i);
-        const struct mmio_ops *ops = &virtio_mmio;
-        struct device *dev;
-        char id[24];
-        if (i < c->disk_count) {
-            snprintf(id, sizeof id, "disk%u", i);
-            dev = virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, c->deterministic, err);
-        } else if (i == c->disk_count) {
-            dev = virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
-        } else if (i - c->disk_count - 1 < c->net_count) {
-            unsigned nic = i - c->disk_count - 1;
-            snprintf(id, sizeof id, "net%u", nic);
-            dev = virt->nics[nic] = virtio_net_new(virt->m.mem, irq, id, c->nets[nic], err);
-        } else {
-            dev = virtio_mmio_empty_new(err);
-            ops = &virtio_mmio_empty;
-        }
-        rc = virt_add(virt, dev, VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SIZE, ops, err);
-    }
-    return rc;
-}
-
 static int virt_devices(struct virt *virt, struct error *err)
 {
     const struct virt_config *c = &virt->config;
-    struct device *plic;
-    int rc = virt_irqchips(virt, &plic, err);
+    int rc = virt_irqchips(virt, err);
     if (!rc)
         rc = virt_add(virt, sifive_test_new(virt_power, &virt->m, err), VIRT_TEST, SIFIVE_TEST_SIZE,
                       &sifive_test_mmio, err);
     uint64_t epoch = c->deterministic ? FIXED_EPOCH_NS : now_epoch_ns();
     if (!rc)
         rc = virt_add(virt,
-                      goldfish_rtc_new(&virt->m.clock, epoch, plic_input(plic, VIRT_IRQ_RTC), err),
+                      goldfish_rtc_new(&virt->m.clock, epoch, virt_irq(virt, VIRT_IRQ_RTC), err),
                       VIRT_RTC, GOLDFISH_RTC_SIZE, &goldfish_rtc_mmio, err);
     if (!rc)
-        rc = virt_add(virt, ns16550_new(c->console, plic_input(plic, VIRT_IRQ_UART), err),
-                      VIRT_UART, NS16550_SIZE, &ns16550_mmio, err);
-    return rc ? rc : virt_virtio(virt, plic, err);
+        rc = virt_add(virt, ns16550_new(c->console, virt_irq(virt, VIRT_IRQ_UART), err), VIRT_UART,
+                      NS16550_SIZE, &ns16550_mmio, err);
+    return rc ? rc : virt_virtio(virt, err);
 }
 
 static int virt_memory(struct virt *virt, struct error *err)

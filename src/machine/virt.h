@@ -19,6 +19,8 @@ struct virt_config {
     uint64_t memory;            /* bytes, a multiple of 4096 */
     unsigned address_bits;      /* virtual addresses offered: 39, 48 or 57 */
     bool deterministic;         /* virtual clock, seeded entropy, fixed date */
+    bool pci;                   /* a PCI bridge, and the virtio devices behind it */
+    bool aia;                   /* APLIC and IMSICs, not a PLIC */
     const char *kernel;         /* paths; kernel or firmware must be given */
     const char *initrd;         /* or NULL */
     const char *append;         /* kernel command line, or NULL */
@@ -43,6 +45,3 @@ const void *virt_device_tree(struct machine *m, size_t *size);
 void virt_set_link(struct machine *m, unsigned net, bool up);
 /* The machine has come from elsewhere: guests tell their networks. Any thread. */
 void virt_announce(struct machine *m);
-
-/* Names of the enabled extensions, as the guest's device tree has them; for `guise help`. */
-void virt_isa_string(char *buf, size_t size);

@@ -5,6 +5,7 @@
 #include "machine/virt_internal.h"
 
 #include "base/bits.h"
+#include "dev/aplic.h"
 #include "dev/plic.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "isa/riscv64/ops.h"
@@ -20,7 +21,15 @@
 #define FIXED_SEED_BYTE 0x5a
 
 /* Handles of nodes that others point to. */
-enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_CPU = 0x100, PHANDLE_INTC = 0x200 };
+enum {
+    PHANDLE_EXTERNAL = 1, /* the controller that devices' lines lead to */
+    PHANDLE_TEST = 2,
+    PHANDLE_APLIC_M = 3,
+    PHANDLE_IMSIC_M = 4,
+    PHANDLE_IMSIC_S = 5,
+    PHANDLE_CPU = 0x100,
+    PHANDLE_INTC = 0x200,
+};
 
 /*
  * Extensions without instructions of their own. Those that firmware has to switch on first are
@@ -28,9 +37,12 @@ enum { PHANDLE_PLIC = 1, PHANDLE_TEST = 2, PHANDLE_CPU = 0x100, PHANDLE_INTC = 0
  */
 static const char *const other_extensions[] = {"zicntr",  "zihpm",   "sstc",  "svadu",
                                                "svinval", "svnapot", "svpbmt"};
+/* With AIA, of machine level, which is hidden without firmware, and of supervisor level. */
+static const char *const aia_extensions[] = {"smaia", "ssaia"};
 
 /* Calls fn for each extension's name, single letters first. */
-static void each_extension(void (*fn)(void *ctx, const char *name), void *ctx)
+static void each_extension(const struct virt *virt, void (*fn)(void *ctx, const char *name),
+                           void *ctx)
 {
     static const char letters[] = "imafdc";
     for (unsigned i = 0; letters[i]; i++) {
@@ -43,6 +55,8 @@ static void each_extension(void (*fn)(void *ctx, const char *name), void *ctx)
             fn(ctx, rv_ext_name(i));
     for (unsigned i = 0; i < ARRAY_SIZE(other_extensions); i++)
         fn(ctx, other_extensions[i]);
+    for (unsigned i = virt->has_sbi ? 1 : 0; virt->aplic && i < ARRAY_SIZE(aia_extensions); i++)
+        fn(ctx, aia_extensions[i]);
 }
 
 struct names {
@@ -57,12 +71,6 @@ static void isa_string_add(void *ctx, const char *name)
     size_t room = n->size - n->len;
     size_t got = (size_t)snprintf(n->buf + n->len, room, "%s%s", name[1] ? "_" : "", name);
     n->len += got < room ? got : room - 1;
-}
-
-void virt_isa_string(char *buf, size_t size)
-{
-    struct names n = {buf, size, (size_t)snprintf(buf, size, "rv64")};
-    each_extension(isa_string_add, &n);
 }
 
 /* A list of strings, each with its zero byte. */
@@ -146,10 +154,14 @@ static void put_reg(struct tree *t, uint64_t base, uint64_t size)
     put_cells(t, "reg", cells, 4);
 }
 
-static void put_irq(struct tree *t, unsigned source)
+/* An APLIC wants to be told how a line speaks. */
+#define LEVEL_HIGH 4u
+
+static void put_irq(struct tree *t, const struct virt *virt, unsigned source)
 {
-    put_u32(t, "interrupt-parent", PHANDLE_PLIC);
-    put_u32(t, "interrupts", source);
+    const uint32_t cells[] = {source, LEVEL_HIGH};
+    put_u32(t, "interrupt-parent", PHANDLE_EXTERNAL);
+    put_cells(t, "interrupts", cells, virt->aplic ? 2 : 1);
 }
 
 /* ---- nodes ---- */
@@ -186,9 +198,10 @@ static void put_cpu(struct tree *t, const struct virt *virt, unsigned i)
 {
     static const char *const mmu[] = {"riscv,sv39", "riscv,sv48", "riscv,sv57"};
     char isa[1024], list[1024];
+    struct names string = {isa, sizeof isa, (size_t)snprintf(isa, sizeof isa, "rv64")};
     struct names n = {list, sizeof list, 0};
-    virt_isa_string(isa, sizeof isa);
-    each_extension(isa_list_add, &n);
+    each_extension(virt, isa_string_add, &string);
+    each_extension(virt, isa_list_add, &n);
 
     begin_at(t, "cpu", i);
     put_string(t, "device_type", "cpu");
@@ -247,15 +260,8 @@ static void put_hart_irqs(struct tree *t, const struct virt *virt, unsigned firs
     put_cells(t, "interrupts-extended", cells, (size_t)4 * virt->config.cpus);
 }
 
-static void put_irqchips(struct tree *t, const struct virt *virt)
+static void put_plic(struct tree *t, const struct virt *virt)
 {
-    if (!virt->has_sbi) {
-        begin_at(t, "clint", VIRT_CLINT);
-        put_bytes(t, "compatible", "sifive,clint0\0riscv,clint0", 27);
-        put_reg(t, VIRT_CLINT, 0x10000);
-        put_hart_irqs(t, virt, RV_IRQ_MSI, RV_IRQ_MTI);
-        end(t);
-    }
     begin_at(t, "plic", VIRT_PLIC);
     put_bytes(t, "compatible", "sifive,plic-1.0.0\0riscv,plic0", 30);
     put_reg(t, VIRT_PLIC, PLIC_SIZE);
@@ -265,8 +271,74 @@ static void put_irqchips(struct tree *t, const struct virt *virt)
     put_u32(t, "riscv,ndev", PLIC_SOURCES - 1);
     /* Without firmware the machine context is nobody's: -1 (riscv,plic binding). */
     put_hart_irqs(t, virt, virt->has_sbi ? UINT32_MAX : RV_IRQ_MEI, RV_IRQ_SEI);
-    put_u32(t, "phandle", PHANDLE_PLIC);
+    put_u32(t, "phandle", PHANDLE_EXTERNAL);
     end(t);
+}
+
+/* The harts' interrupt files of a level; binding riscv,imsics. */
+static void put_imsics(struct tree *t, const struct virt *virt, gpa_t base, unsigned irq,
+                       uint32_t phandle)
+{
+    uint32_t cells[2 * VIRT_MAX_CPUS];
+    for (unsigned i = 0; i < virt->config.cpus; i++) {
+        cells[(size_t)2 * i] = PHANDLE_INTC + i;
+        cells[(size_t)2 * i + 1] = irq;
+    }
+    begin_at(t, "imsics", base);
+    put_bytes(t, "compatible", "qemu,imsics\0riscv,imsics", 25);
+    put_reg(t, base, virt_imsic_size(virt));
+    put_empty(t, "interrupt-controller");
+    put_u32(t, "#interrupt-cells", 0);
+    put_empty(t, "msi-controller");
+    put_u32(t, "#msi-cells", 0);
+    put_cells(t, "interrupts-extended", cells, (size_t)2 * virt->config.cpus);
+    put_u32(t, "riscv,num-ids", IMSIC_IDS);
+    put_u32(t, "phandle", phandle);
+    end(t);
+}
+
+/* A domain, which sends messages to interrupt files; binding riscv,aplic. The caller ends it. */
+static void begin_aplic(struct tree *t, gpa_t base, uint32_t imsic, uint32_t phandle)
+{
+    begin_at(t, "aplic", base);
+    put_bytes(t, "compatible", "qemu,aplic\0riscv,aplic", 23);
+    put_reg(t, base, APLIC_SIZE);
+    put_empty(t, "interrupt-controller");
+    put_u32(t, "#interrupt-cells", 2);
+    put_u32(t, "#address-cells", 0);
+    put_u32(t, "msi-parent", imsic);
+    put_u32(t, "riscv,num-sources", APLIC_SOURCES - 1);
+    put_u32(t, "phandle", phandle);
+}
+
+static void put_aia(struct tree *t, const struct virt *virt)
+{
+    static const uint32_t delegated[] = {PHANDLE_EXTERNAL, 1, APLIC_SOURCES - 1};
+    if (!virt->has_sbi) {
+        put_imsics(t, virt, VIRT_IMSIC_M, RV_IRQ_MEI, PHANDLE_IMSIC_M);
+        begin_aplic(t, VIRT_APLIC_M, PHANDLE_IMSIC_M, PHANDLE_APLIC_M);
+        put_u32(t, "riscv,children", PHANDLE_EXTERNAL);
+        put_cells(t, "riscv,delegation", delegated, ARRAY_SIZE(delegated));
+        end(t);
+    }
+    put_imsics(t, virt, VIRT_IMSIC_S, RV_IRQ_SEI, PHANDLE_IMSIC_S);
+    begin_aplic(t, VIRT_APLIC_S, PHANDLE_IMSIC_S, PHANDLE_EXTERNAL);
+    end(t);
+}
+
+static void put_irqchips(struct tree *t, const struct virt *virt)
+{
+    if (!virt->has_sbi) {
+        begin_at(t, "clint", VIRT_CLINT);
+        put_bytes(t, "compatible", "sifive,clint0\0riscv,clint0", 27);
+        put_reg(t, VIRT_CLINT, 0x10000);
+        put_hart_irqs(t, virt, RV_IRQ_MSI, RV_IRQ_MTI);
+        end(t);
+    }
+    if (virt->aplic)
+        put_aia(t, virt);
+    else
+        put_plic(t, virt);
 }
 
 static void put_power(struct tree *t, const char *name, uint32_t value)
@@ -276,6 +348,70 @@ static void put_power(struct tree *t, const char *name, uint32_t value)
     put_u32(t, "regmap", PHANDLE_TEST);
     put_u32(t, "offset", 0);
     put_u32(t, "value", value);
+    end(t);
+}
+
+/* ---- PCI: bindings pci-bus-common and host-generic-pci ---- */
+
+/* First cell of a range: the kind of address space. */
+static const uint32_t pci_space[PCI_WINDOWS] = {
+    [PCI_WINDOW_IO] = 0x01000000,
+    [PCI_WINDOW_MEMORY] = 0x02000000,
+    [PCI_WINDOW_HIGH] = 0x03000000,
+};
+
+/* Addresses on the bus are those of memory, but for I/O, which begins at 0. */
+static void put_pci_ranges(struct tree *t, const struct virt *virt)
+{
+    uint32_t cells[7 * PCI_WINDOWS];
+    for (unsigned w = 0; w < PCI_WINDOWS; w++) {
+        uint64_t size;
+        gpa_t base = virt_pci_window(virt, w, &size), bus = w == PCI_WINDOW_IO ? 0 : base;
+        const uint32_t range[7] = {
+            pci_space[w],   (uint32_t)(bus >> 32),  (uint32_t)bus, (uint32_t)(base >> 32),
+            (uint32_t)base, (uint32_t)(size >> 32), (uint32_t)size};
+        memcpy(&cells[(size_t)7 * w], range, sizeof range);
+    }
+    put_cells(t, "ranges", cells, ARRAY_SIZE(cells));
+}
+
+/* Pin p (1 to 4) of slot s is source (s + p - 1) modulo 4; the mask makes four slots stand for all.
+ */
+static void put_pci_irqs(struct tree *t, const struct virt *virt)
+{
+    static const uint32_t mask[] = {(PCI_PINS - 1) << 11, 0, 0, 7};
+    uint32_t cells[7 * PCI_PINS * PCI_PINS];
+    size_t n = 0;
+    for (unsigned slot = 0; slot < PCI_PINS; slot++)
+        for (unsigned pin = 0; pin < PCI_PINS; pin++) {
+            uint32_t source = VIRT_IRQ_PCI + (slot + pin) % PCI_PINS;
+            const uint32_t entry[] = {slot << 11,       0,      0,         pin + 1,
+                                      PHANDLE_EXTERNAL, source, LEVEL_HIGH};
+            size_t len = ARRAY_SIZE(entry) - !virt->aplic;
+            memcpy(&cells[n], entry, len * sizeof *entry);
+            n += len;
+        }
+    put_cells(t, "interrupt-map-mask", mask, ARRAY_SIZE(mask));
+    put_cells(t, "interrupt-map", cells, n);
+}
+
+static void put_pci(struct tree *t, const struct virt *virt)
+{
+    static const uint32_t buses[] = {0, 0xff};
+    begin_at(t, "pci", VIRT_PCI_ECAM);
+    put_string(t, "compatible", "pci-host-ecam-generic");
+    put_string(t, "device_type", "pci");
+    put_u32(t, "#address-cells", 3);
+    put_u32(t, "#size-cells", 2);
+    put_u32(t, "#interrupt-cells", 1);
+    put_u32(t, "linux,pci-domain", 0);
+    put_cells(t, "bus-range", buses, 2);
+    put_empty(t, "dma-coherent");
+    put_reg(t, VIRT_PCI_ECAM, PCI_ECAM_SIZE);
+    put_pci_ranges(t, virt);
+    put_pci_irqs(t, virt);
+    if (virt->imsic)
+        put_u32(t, "msi-parent", PHANDLE_IMSIC_S);
     end(t);
 }
 
@@ -297,14 +433,14 @@ static void put_soc(struct tree *t, const struct virt *virt)
     begin_at(t, "rtc", VIRT_RTC);
     put_string(t, "compatible", "google,goldfish-rtc");
     put_reg(t, VIRT_RTC, 0x1000);
-    put_irq(t, VIRT_IRQ_RTC);
+    put_irq(t, virt, VIRT_IRQ_RTC);
     end(t);
 
     begin_at(t, "serial", VIRT_UART);
     put_string(t, "compatible", "ns16550a");
     put_reg(t, VIRT_UART, 0x100);
     put_u32(t, "clock-frequency", 3686400);
-    put_irq(t, VIRT_IRQ_UART);
+    put_irq(t, virt, VIRT_IRQ_UART);
     end(t);
 
     for (unsigned i = 0; i < VIRT_VIRTIO_SLOTS; i++) {
@@ -312,9 +448,11 @@ static void put_soc(struct tree *t, const struct virt *virt)
         begin_at(t, "virtio_mmio", base);
         put_string(t, "compatible", "virtio,mmio");
         put_reg(t, base, VIRTIO_MMIO_SIZE);
-        put_irq(t, VIRT_IRQ_VIRTIO + i);
+        put_irq(t, virt, VIRT_IRQ_VIRTIO + i);
         end(t);
     }
+    if (virt->config.pci)
+        put_pci(t, virt);
     end(t);
 
     put_power(t, "poweroff", 0x5555);

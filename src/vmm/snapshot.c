@@ -21,19 +21,19 @@ struct header {
     uint32_t cpus;
     uint8_t firmware; /* real firmware, not SBI by guise */
     uint8_t deterministic;
+    uint8_t pci;
+    uint8_t aia;
 };
 
 static const struct state_field header_fields[] = {
-    STATE_FIELD(struct header, memory),
-    STATE_FIELD(struct header, cpus),
-    STATE_FIELD(struct header, firmware),
-    STATE_FIELD(struct header, deterministic),
-    STATE_END,
+    STATE_FIELD(struct header, memory),       STATE_FIELD(struct header, cpus),
+    STATE_FIELD(struct header, firmware),     STATE_FIELD(struct header, deterministic),
+    STATE_FIELD_SINCE(struct header, pci, 2), STATE_END,
 };
 
 static const struct state_table header_state = {
     .name = "guise-machine-virt",
-    .version = 1,
+    .version = 2,
     .size = sizeof(struct header),
     .fields = header_fields,
 };
@@ -57,6 +57,8 @@ static struct header vm_header(const struct vm *vm)
         .cpus = vm->config.cpus,
         .firmware = vm->config.firmware != NULL,
         .deterministic = vm->config.deterministic,
+        .pci = vm->config.pci,
+        .aia = vm->config.aia,
     };
 }
 

@@ -213,6 +213,8 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .memory = c->memory,
         .address_bits = c->address_bits,
         .deterministic = c->deterministic,
+        .pci = c->pci,
+        .aia = c->aia,
         .kernel = c->kernel,
         .initrd = c->initrd,
         .append = c->append,

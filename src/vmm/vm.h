@@ -40,6 +40,8 @@ struct vm_config {
     unsigned net_count;
     const char *console; /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */
     const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
+    bool pci;            /* disks and entropy behind a PCI bridge, not in the slots of MMIO */
+    bool aia;            /* APLIC and IMSICs as interrupt controllers, not a PLIC */
     bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
     uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
     uint64_t code_cache; /* bytes for translated code, for each cpu; 0: the engine's choice */

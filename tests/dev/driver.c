@@ -66,15 +66,22 @@ static void vring_address(struct vring *q, unsigned reg, gpa_t gpa)
     put(q->as, q->dev + reg + 4, 4, gpa >> 32);
 }
 
-void vring_init(struct vring *q, struct addrspace *as, gpa_t dev, unsigned index, uint16_t size,
-                gpa_t at)
+void vring_lay(struct vring *q, struct addrspace *as, unsigned index, uint16_t size, gpa_t at)
 {
-    *q = (struct vring){.as = as, .dev = dev, .index = index, .size = size};
+    *q = (struct vring){.as = as, .index = index, .size = size};
     q->desc = at;
     q->avail = q->desc + 16u * size;
     q->used = align_up(q->avail + 6 + 2u * size, 4);
     for (gpa_t p = at; p < q->used + 6 + 8u * size; p += 2)
         put(as, p, 2, 0);
+}
+
+void vring_init(struct vring *q, struct addrspace *as, gpa_t dev, unsigned index, uint16_t size,
+                gpa_t at)
+{
+    vring_lay(q, as, index, size, at);
+    q->dev = dev;
+    q->notify = dev + R_NOTIFY;
     put(as, dev + R_QUEUE_SEL, 4, index);
     put(as, dev + R_QUEUE_NUM, 4, size);
     vring_address(q, R_DESC, q->desc);
@@ -121,7 +128,7 @@ uint16_t vring_add(struct vring *q, const struct vbuf *bufs, unsigned n, gpa_t t
 
 void vring_kick(struct vring *q)
 {
-    put(q->as, q->dev + R_NOTIFY, 4, q->index);
+    put(q->as, q->notify, 4, q->index);
 }
 
 bool vring_used(struct vring *q, uint32_t *id, uint32_t *len)

@@ -12,7 +12,8 @@
 
 struct vring {
     struct addrspace *as;
-    gpa_t dev; /* base of the registers */
+    gpa_t dev;    /* base of the registers */
+    gpa_t notify; /* where it is kicked */
     unsigned index;
     uint16_t size;
     gpa_t desc, avail, used;
@@ -34,6 +35,9 @@ enum { VD_NEXT = 1, VD_WRITE = 2, VD_INDIRECT = 4 };
 uint32_t vdriver_negotiate(struct addrspace *as, gpa_t dev, uint64_t features);
 void vdriver_ok(struct addrspace *as, gpa_t dev);
 uint64_t vdriver_offered(struct addrspace *as, gpa_t dev);
+
+/* Lays the queue's parts out in cleared memory without telling anybody. */
+void vring_lay(struct vring *q, struct addrspace *as, unsigned index, uint16_t size, gpa_t at);
 
 /* Lays the queue's parts out at `at` (16 KiB apart is enough for 256 entries) and enables it. */
 void vring_init(struct vring *q, struct addrspace *as, gpa_t dev, unsigned index, uint16_t size,

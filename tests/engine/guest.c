@@ -29,8 +29,9 @@ static void device_write(struct device *dev, uint64_t offset, unsigned size, uin
     d->value = value;
 }
 
-static const struct mmio_ops any_ops = {device_read, device_write, 1 | 2 | 4 | 8};
-static const struct mmio_ops only32_ops = {device_read, device_write, 4};
+static const struct mmio_ops any_ops = {
+    .read = device_read, .write = device_write, .sizes = 1 | 2 | 4 | 8};
+static const struct mmio_ops only32_ops = {.read = device_read, .write = device_write, .sizes = 4};
 
 static uint64_t guest_time(void *ctx)
 {

@@ -45,6 +45,33 @@ static bool env_pte_swap(void *ctx, uint64_t gpa, uint64_t old, uint64_t new, bo
     return true;
 }
 
+static bool env_imsic_reg(void *ctx, unsigned priv, unsigned select, uint64_t clear, uint64_t set,
+                          uint64_t *old)
+{
+    struct rig *r = ctx;
+    r->imsic.accesses++;
+    r->imsic.priv = priv;
+    r->imsic.select = select;
+    r->imsic.clear = clear;
+    r->imsic.set = set;
+    *old = r->imsic.value;
+    return !r->imsic.absent;
+}
+
+static uint64_t env_imsic_top(void *ctx, unsigned priv, bool claim)
+{
+    struct rig *r = ctx;
+    r->imsic.priv = priv;
+    r->imsic.claims += claim;
+    return r->imsic.top;
+}
+
+void rig_add_imsic(struct rig *r)
+{
+    r->h.env.imsic_reg = env_imsic_reg;
+    r->h.env.imsic_top = env_imsic_top;
+}
+
 struct rig *rig_new(void)
 {
     struct rig *r = calloc(1, sizeof *r);

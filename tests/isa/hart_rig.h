@@ -20,6 +20,12 @@ struct rig {
     /* When not NULL: called before a swap compares. */
     void (*before_swap)(struct rig *r, uint64_t gpa);
     _Atomic uint64_t lines;
+    /* With rig_add_imsic: what the hart was last asked to do with it, and what it answers. */
+    struct {
+        unsigned priv, select, accesses, claims;
+        uint64_t clear, set, value, top;
+        bool absent;
+    } imsic;
 };
 
 /* A hart after reset, in M-mode, with all extensions and modes up to Sv57. Free with rig_free. */
@@ -28,6 +34,9 @@ void rig_free(struct rig *r);
 
 /* Lets every mode use all of memory: PMP entry 15, so that a test's own entries come first. */
 void rig_pmp_open(struct rig *r);
+
+/* The hart gets an IMSIC, and with it the CSRs of the Advanced Interrupt Architecture. */
+void rig_add_imsic(struct rig *r);
 
 /* As an instruction would; assert that it was legal. */
 uint64_t rig_csr_read(struct rig *r, unsigned number);

@@ -329,6 +329,132 @@ static void test_sstc(void **state)
     assert_int_equal(written(r, MIP, 0), BIT(5));
 }
 
+/* ---- Advanced Interrupt Architecture 1.0, chapters 2, 3 and 5 ---- */
+
+enum { MVIEN = 0x308, MVIP = 0x309, MTOPI = 0xfb0, STOPI = 0xdb0 };
+/* Of supervisor level; those of machine level are 0x200 above. */
+enum { SISELECT = 0x150, SIREG = 0x151, STOPEI = 0x15c };
+
+static void test_aia_exists(void **state)
+{
+    struct rig *r = *state;
+    static const struct {
+        unsigned number;
+        bool writable;
+    } csrs[] = {{SISELECT, true}, {SIREG, true}, {STOPEI, true}, {STOPI, false}, {0x350, true},
+                {0x351, true},    {0x35c, true}, {MTOPI, false}, {MVIEN, true},  {MVIP, true}};
+    for (unsigned with = 0; with < 2; with++) {
+        for (unsigned i = 0; i < sizeof csrs / sizeof *csrs; i++)
+            for (unsigned priv = 0; priv < 4; priv += 1 + (priv == 1)) {
+                r->h.priv = (uint8_t)priv;
+                r->h.siselect = r->h.miselect = 0x70;
+                bool there = with && priv >= (csrs[i].number >> 8 & 3);
+                assert_int_equal(can_read(r, csrs[i].number), there);
+                assert_int_equal(can_write(r, csrs[i].number), there && csrs[i].writable);
+                uint64_t v;
+                assert_int_equal(rv_csr_peek(&r->h, csrs[i].number, &v), with);
+            }
+        rig_add_imsic(r);
+    }
+}
+
+/* 2.1, 2.2: *ireg is what *iselect says; priorities are fixed. */
+static void test_aia_indirect(void **state)
+{
+    struct rig *r = *state;
+    rig_add_imsic(r);
+    r->imsic.value = 0x1234;
+    for (unsigned level = 0; level < 2; level++) {
+        unsigned select = SISELECT + 0x200 * level, reg = SIREG + 0x200 * level;
+        assert_int_equal(written(r, select, 0xff), 0xff);
+        assert_int_equal(written(r, select, UINT64_MAX) & ~UINT64_C(0xff), 0);
+        for (unsigned i = 0x30; i < 0x40; i++) {
+            rig_csr_write(r, select, i);
+            assert_int_equal(can_read(r, reg), !(i & 1));
+            if (!(i & 1))
+                assert_int_equal(written(r, reg, UINT64_MAX), 0);
+        }
+        r->imsic.accesses = 0;
+        rig_csr_write(r, select, 0x80);
+        assert_int_equal(rig_csr_read(r, reg), 0x1234);
+        assert_int_equal(r->imsic.priv, level ? RV_PRIV_M : RV_PRIV_S);
+        assert_int_equal(r->imsic.select, 0x80);
+        assert_int_equal(r->imsic.clear | r->imsic.set, 0);
+        assert_int_equal(rmw(r, reg, RV_CSR_RS, 0xf0), 0x1234);
+        assert_true(r->imsic.clear == 0 && r->imsic.set == 0xf0);
+        assert_int_equal(rmw(r, reg, RV_CSR_RC, 0xf0), 0x1234);
+        assert_true(r->imsic.clear == 0xf0 && r->imsic.set == 0);
+        assert_int_equal(rmw(r, reg, RV_CSR_RW, 0xf0), 0x1234);
+        assert_true(r->imsic.clear == UINT64_MAX && r->imsic.set == 0xf0);
+        assert_int_equal(r->imsic.accesses, 4); /* each in one step */
+        r->imsic.absent = true;
+        assert_false(can_read(r, reg));
+        assert_false(can_write(r, reg));
+        r->imsic.absent = false;
+    }
+    assert_int_equal(r->h.siselect, 0x80);
+}
+
+/* 3.9: a write of any value claims, and the read with it says what. */
+static void test_aia_topei(void **state)
+{
+    struct rig *r = *state;
+    rig_add_imsic(r);
+    r->imsic.top = 7 << 16 | 7;
+    for (unsigned level = 0; level < 2; level++) {
+        unsigned number = STOPEI + 0x200 * level, effects;
+        uint64_t old;
+        r->imsic.claims = 0;
+        assert_int_equal(rig_csr_read(r, number), 7 << 16 | 7);
+        assert_int_equal(r->imsic.claims, 0);
+        assert_int_equal(r->imsic.priv, level ? RV_PRIV_M : RV_PRIV_S);
+        assert_int_equal(rmw(r, number, RV_CSR_RW, 0), 7 << 16 | 7);
+        assert_int_equal(rmw(r, number, RV_CSR_RC, 0), 7 << 16 | 7);
+        assert_int_equal(r->imsic.claims, 2);
+        /* csrrw with rd = x0 claims, too. */
+        assert_true(rv_csr_access(&r->h, number, RV_CSR_RW, false, true, 5, &old, &effects));
+        assert_int_equal(r->imsic.claims, 3);
+        assert_int_equal(effects, RV_CSR_CHECK_IRQ);
+    }
+}
+
+/* 5.2.2, 5.4.2: by mideleg, whatever mstatus says, and not what is disabled. */
+static void test_aia_topi(void **state)
+{
+    struct rig *r = *state;
+    rig_add_imsic(r);
+    rig_csr_write(r, MIDELEG, UINT64_MAX);
+    rig_csr_write(r, MIE, UINT64_MAX);
+    assert_int_equal(rig_csr_read(r, STOPI) | rig_csr_read(r, MTOPI), 0);
+    r->lines = BIT(RV_IRQ_STI) | BIT(RV_IRQ_MTI);
+    assert_int_equal(rig_csr_read(r, STOPI), 5 << 16 | 1);
+    assert_int_equal(rig_csr_read(r, MTOPI), 7 << 16 | 1);
+    r->lines |= BIT(RV_IRQ_SEI) | BIT(RV_IRQ_MEI);
+    assert_int_equal(rig_csr_read(r, STOPI), 9 << 16 | 1);
+    assert_int_equal(rig_csr_read(r, MTOPI), 11 << 16 | 1);
+    rig_csr_write(r, MIDELEG, BIT(RV_IRQ_STI)); /* the supervisor's external is the machine's */
+    assert_int_equal(rig_csr_read(r, STOPI), 5 << 16 | 1);
+    r->lines = BIT(RV_IRQ_SEI);
+    assert_int_equal(rig_csr_read(r, MTOPI), 9 << 16 | 1);
+    rig_csr_write(r, MIE, 0);
+    assert_int_equal(rig_csr_read(r, MTOPI), 0);
+}
+
+/* 5.3: no virtual interrupts; mvip shows the writable bits of mip. */
+static void test_aia_virtual(void **state)
+{
+    struct rig *r = *state;
+    rig_add_imsic(r);
+    assert_int_equal(written(r, MVIEN, UINT64_MAX), 0);
+    assert_int_equal(written(r, MVIP, UINT64_MAX), BIT(1) | BIT(5) | BIT(9));
+    assert_int_equal(rig_csr_read(r, MIP), BIT(1) | BIT(5) | BIT(9));
+    rig_csr_write(r, MVIP, 0);
+    r->lines = BIT(RV_IRQ_SEI); /* not the controller's */
+    assert_int_equal(rig_csr_read(r, MVIP), 0);
+    rig_csr_write(r, MENVCFG, BIT(63));
+    assert_int_equal(written(r, MVIP, UINT64_MAX), BIT(1) | BIT(9));
+}
+
 static void test_effects(void **state)
 {
     struct rig *r = *state;
@@ -379,10 +505,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(test_all_numbers),     T(test_warl),     T(test_satp),
-        T(test_counter_enables), T(test_counters), T(test_float_state),
-        T(test_interrupt_views), T(test_seip),     T(test_sstc),
-        T(test_effects),
+        T(test_all_numbers),     T(test_warl),       T(test_satp),
+        T(test_counter_enables), T(test_counters),   T(test_float_state),
+        T(test_interrupt_views), T(test_seip),       T(test_sstc),
+        T(test_effects),         T(test_aia_exists), T(test_aia_indirect),
+        T(test_aia_topei),       T(test_aia_topi),   T(test_aia_virtual),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

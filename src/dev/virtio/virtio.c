@@ -18,6 +18,21 @@ static void virtio_dev_update_irq(struct virtio_dev *vd)
     irq_set(&vd->irq, vd->isr != 0);
 }
 
+void virtio_dev_attach(struct virtio_dev *vd, const struct virtio_transport *t, void *ctx)
+{
+    vd->transport = t;
+    vd->transport_ctx = ctx;
+}
+
+/* Interrupts the driver for a queue or, VIRTIO_NO_QUEUE, because of the configuration. */
+static void virtio_dev_interrupt(struct virtio_dev *vd, unsigned queue)
+{
+    if (vd->transport && vd->transport->message(vd->transport_ctx, queue))
+        return;
+    vd->isr |= queue == VIRTIO_NO_QUEUE ? VIRTIO_ISR_CONFIG : VIRTIO_ISR_QUEUE;
+    virtio_dev_update_irq(vd);
+}
+
 bool virtio_dev_has(const struct virtio_dev *vd, unsigned feature)
 {
     return vd->features & VIRTIO_FEATURE(feature);
@@ -108,10 +123,14 @@ void virtio_dev_reset(struct device *dev)
     vd->device_features_sel = vd->driver_features_sel = vd->queue_sel = 0;
     vd->status = 0;
     vd->isr = 0;
-    for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++)
+    for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++) {
         virtq_reset(&vd->queues[i]);
+        vd->queues[i].size = i < vd->ops->queue_count ? vd->ops->queue_size : 0;
+    }
     if (vd->ops->reset)
         vd->ops->reset(vd);
+    if (vd->transport)
+        vd->transport->reset(vd->transport_ctx);
     virtio_dev_update_irq(vd);
 }
 
@@ -146,8 +165,7 @@ void virtio_dev_signal(struct virtio_dev *vd, unsigned queue)
     struct virtq *q = &vd->queues[queue];
     if (!q->ready || !virtq_wants_interrupt(q))
         return;
-    vd->isr |= VIRTIO_ISR_QUEUE;
-    virtio_dev_update_irq(vd);
+    virtio_dev_interrupt(vd, queue);
 }
 
 void virtio_dev_config_changed(struct virtio_dev *vd)
@@ -155,8 +173,7 @@ void virtio_dev_config_changed(struct virtio_dev *vd)
     vd->config_generation++;
     if (!(vd->status & VIRTIO_STATUS_DRIVER_OK))
         return;
-    vd->isr |= VIRTIO_ISR_CONFIG;
-    virtio_dev_update_irq(vd);
+    virtio_dev_interrupt(vd, VIRTIO_NO_QUEUE);
 }
 
 /* Section 2.1.2: the interrupt goes out only once the driver runs. */
@@ -167,8 +184,7 @@ void virtio_dev_fail(struct virtio_dev *vd)
     vd->status |= VIRTIO_STATUS_NEEDS_RESET;
     if (!(vd->status & VIRTIO_STATUS_DRIVER_OK))
         return;
-    vd->isr |= VIRTIO_ISR_CONFIG;
-    virtio_dev_update_irq(vd);
+    virtio_dev_interrupt(vd, VIRTIO_NO_QUEUE);
 }
 
 uint32_t virtio_dev_offered(const struct virtio_dev *vd, uint32_t word)

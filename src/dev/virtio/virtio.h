@@ -4,8 +4,9 @@
  *
  * A device's private struct begins with `struct virtio_dev`, which begins with `struct device`. Its
  * state table holds `virtio_dev_state` as its first field. A transport is a set of register
- * accessors over struct virtio_dev (virtio_mmio.h) that calls the functions of the second part; a
- * device calls those of the first part.
+ * accessors over struct virtio_dev (virtio_mmio.h, virtio_pci.h) that calls the functions of the
+ * second part; a device calls those of the first part. A device does not know its transport: it is
+ * made with an interrupt line, and a transport that can do more attaches itself afterwards.
  *
  * What a driver does wrong sets DEVICE_NEEDS_RESET and raises a configuration interrupt; the queues
  * then stand still until the driver resets the device.
@@ -63,11 +64,26 @@ struct virtio_dev_ops {
     void (*write_config)(struct virtio_dev *vd, uint64_t offset, unsigned size, uint64_t value);
 };
 
+#define VIRTIO_NO_QUEUE UINT32_MAX /* the configuration, where a queue may be named */
+
+/* What a transport does besides giving access to the registers. */
+struct virtio_transport {
+    /*
+     * Sends the interrupt of a queue, or of VIRTIO_NO_QUEUE, as a message. False: messages are off,
+     * and the device raises its line.
+     */
+    bool (*message)(void *ctx, unsigned queue);
+    /* The driver has reset the device, or its owner has. */
+    void (*reset)(void *ctx);
+};
+
 struct virtio_dev {
     struct device dev;
     const struct virtio_dev_ops *ops;
     struct addrspace *mem;
     struct irq_line irq;
+    const struct virtio_transport *transport; /* NULL: it has only the line */
+    void *transport_ctx;
     uint64_t offered;                   /* feature bits */
     uint8_t config[VIRTIO_CONFIG_SIZE]; /* as the driver sees it; made by the device */
     struct virtq_chain *chain;          /* scratch for the service of a queue */
@@ -124,6 +140,9 @@ void virtio_dev_config_changed(struct virtio_dev *vd);
 void virtio_dev_fail(struct virtio_dev *vd);
 
 /* ---- for transports ---- */
+
+/* To be called before the machine runs; ctx is passed to the transport's functions. */
+void virtio_dev_attach(struct virtio_dev *vd, const struct virtio_transport *t, void *ctx);
 
 /* 32 bits of the offered or accepted features; word 0 or 1, others read 0 and ignore writes. */
 uint32_t virtio_dev_offered(const struct virtio_dev *vd, uint32_t word);

@@ -335,12 +335,20 @@ static void virtio_blk_quiesce(struct virtio_dev *vd)
     b->stopping = b->stalled = false;
 }
 
+/* The disk's, too, after a load that was refused. */
+static void virtio_blk_reset(struct virtio_dev *vd)
+{
+    struct virtio_blk *b = virtio_blk_of(vd);
+    b->capacity = block_size(b->block) / BLOCK_SECTOR;
+}
+
 static const struct virtio_dev_ops virtio_blk_dev_ops = {
     .device_id = DEVICE_ID,
     .queue_count = 1,
     .queue_size = QUEUE_SIZE,
     .notify = virtio_blk_notify,
     .quiesce = virtio_blk_quiesce,
+    .reset = virtio_blk_reset,
 };
 
 static int virtio_blk_post_load(void *obj, struct error *err)

@@ -2,6 +2,8 @@
  * The table of control and status registers at the end of this file is the only list of what
  * exists. A row with a field is stored there, and `wmask` says which bits software can change; a
  * row with functions computes. Everything not in the table is an illegal instruction.
+ *
+ * Sections of "AIA" are those of the RISC-V Advanced Interrupt Architecture, version 1.0.
  */
 #include "isa/riscv64/csr.h"
 
@@ -11,9 +13,16 @@
 struct csr {
     uint64_t (*read)(struct rv_hart *h, unsigned number);
     void (*write)(struct rv_hart *h, unsigned number, uint64_t value);
+    /*
+     * Instead of read and write, for what others change at the same time: the old value, then, with
+     * `change`, the bits of clear are cleared and those of set set. False: illegal instruction.
+     */
+    bool (*access)(struct rv_hart *h, unsigned number, bool change, uint64_t clear, uint64_t set,
+                   uint64_t *old);
     bool (*allowed)(const struct rv_hart *h, unsigned number); /* NULL: by privilege alone */
     uint16_t field; /* offset of a uint64_t in the hart, when read or write is NULL */
     bool exists;
+    bool aia; /* of harts with an IMSIC only */
     uint8_t effects;
     uint64_t wmask;
 };
@@ -250,6 +259,66 @@ static void stimecmp_write(struct rv_hart *h, unsigned number, uint64_t v)
     h->env.stimecmp_changed(h);
 }
 
+/* ---- advanced interrupts ---- */
+
+static unsigned csr_priv(unsigned number)
+{
+    return number >> 8 & 3;
+}
+
+static uint64_t *iselect_of(struct rv_hart *h, unsigned number)
+{
+    return csr_priv(number) == RV_PRIV_M ? &h->miselect : &h->siselect;
+}
+
+static uint64_t iselect_read(struct rv_hart *h, unsigned number)
+{
+    return *iselect_of(h, number);
+}
+
+static void iselect_write(struct rv_hart *h, unsigned number, uint64_t v)
+{
+    *iselect_of(h, number) = v & RV_ISELECT_MASK;
+}
+
+/* AIA 2.1: priorities of major interrupts, which are fixed here, or the interrupt file. */
+static bool ireg_access(struct rv_hart *h, unsigned number, bool change, uint64_t clear,
+                        uint64_t set, uint64_t *old)
+{
+    unsigned select = (unsigned)*iselect_of(h, number);
+    *old = 0;
+    if (select >= 0x30 && select < 0x40)
+        return !(select & 1);
+    return h->env.imsic_reg(h->env.ctx, csr_priv(number), select, change ? clear : 0,
+                            change ? set : 0, old);
+}
+
+/* AIA 3.9: a write claims, whatever its value. */
+static bool topei_access(struct rv_hart *h, unsigned number, bool change, uint64_t clear,
+                         uint64_t set, uint64_t *old)
+{
+    (void)clear;
+    (void)set;
+    *old = h->env.imsic_top(h->env.ctx, csr_priv(number), change);
+    return true;
+}
+
+/* AIA 5.2.2 and 5.4.2: with fixed priorities the priority field is 1. */
+static uint64_t topi_read(struct rv_hart *h, unsigned number)
+{
+    uint64_t mine = csr_priv(number) == RV_PRIV_M ? ~h->mideleg : h->mideleg;
+    int first = rv_interrupt_first(rv_mip(h) & h->mie & mine);
+    return first < 0 ? 0 : (uint64_t)first << 16 | 1;
+}
+
+/* AIA 5.3: there are no virtual interrupts; mvip shows what software writes in mip. */
+static uint64_t mvip_read(struct rv_hart *h, unsigned number)
+{
+    (void)number;
+    bool timer = h->menvcfg & RV_ENVCFG_STCE;
+    return h->mip & S_IRQS & ~(timer ? UINT64_C(1) << RV_IRQ_STI : 0);
+}
+
 /* ---- environment ---- */
 
 #define ENVCFG_W (RV_ENVCFG_FIOM | RV_ENVCFG_CBIE | RV_ENVCFG_CBCFE | RV_ENVCFG_CBZE)
@@ -412,6 +481,10 @@ static const struct csr csr_table[CSR_COUNT] = {
                .write = stimecmp_write,
                .allowed = allow_stimecmp,
                .effects = IRQ},
+    [0x150] = {.exists = true, .aia = true, .read = iselect_read, .write = iselect_write},
+    [0x151] = {.exists = true, .aia = true, .access = ireg_access, .effects = IRQ},
+    [0x15c] = {.exists = true, .aia = true, .access = topei_access, .effects = IRQ},
+    [0xdb0] = {.exists = true, .aia = true, .read = topi_read},
     [0x180] = {.exists = true,
                FIELD(satp),
                .write = satp_write,
@@ -432,6 +505,8 @@ static const struct csr csr_table[CSR_COUNT] = {
     [0x304] = {.exists = true, FIELD(mie), .wmask = S_IRQS | M_IRQS, .effects = IRQ},
     [0x305] = {.exists = true, FIELD(mtvec), .write = mtvec_write},
     [0x306] = {.exists = true, FIELD(mcounteren), .wmask = UINT32_MAX},
+    [0x308] = {.exists = true, .aia = true, .read = zero_read, .write = ignore_write},
+    [0x309] = {.exists = true, .aia = true, .read = mvip_read, .write = mip_write, .effects = IRQ},
     [0x30a] = {.exists = true, FIELD(menvcfg), .write = menvcfg_write, .effects = IRQ},
     [0x320] = {.exists = true, FIELD(mcountinhibit), .write = countinhibit_write},
     [0x323 ... 0x33f] = {.exists = true, .read = zero_read, .write = ignore_write},
@@ -440,6 +515,10 @@ static const struct csr csr_table[CSR_COUNT] = {
     [0x342] = {.exists = true, FIELD(mcause), .wmask = ALL},
     [0x343] = {.exists = true, FIELD(mtval), .wmask = ALL},
     [0x344] = {.exists = true, .read = mip_read, .write = mip_write, .effects = IRQ},
+    [0x350] = {.exists = true, .aia = true, .read = iselect_read, .write = iselect_write},
+    [0x351] = {.exists = true, .aia = true, .access = ireg_access, .effects = IRQ},
+    [0x35c] = {.exists = true, .aia = true, .access = topei_access, .effects = IRQ},
+    [0xfb0] = {.exists = true, .aia = true, .read = topi_read},
     [0x3a0] = PMPCFG,
     [0x3a2] = PMPCFG,
     [0x3a4] = PMPCFG,
@@ -479,11 +558,21 @@ static bool csr_read_only(unsigned number)
     return number >> 10 == 3;
 }
 
+/* NULL: this hart has none of that number. */
+static const struct csr *csr_find(const struct rv_hart *h, unsigned number)
+{
+    const struct csr *c = &csr_table[number];
+    return c->exists && (!c->aia || h->env.imsic_reg) ? c : NULL;
+}
+
 bool rv_csr_peek(struct rv_hart *h, unsigned number, uint64_t *value)
 {
-    if (number >= CSR_COUNT || !csr_table[number].exists)
+    const struct csr *c = number < CSR_COUNT ? csr_find(h, number) : NULL;
+    if (!c)
         return false;
-    *value = csr_get(h, &csr_table[number], number);
+    if (c->access)
+        return c->access(h, number, false, 0, 0, value);
+    *value = csr_get(h, c, number);
     return true;
 }
 
@@ -496,9 +585,13 @@ static unsigned poke_counter_bias(const struct rv_hart *h, unsigned number)
 
 bool rv_csr_poke(struct rv_hart *h, unsigned number, uint64_t value)
 {
-    if (number >= CSR_COUNT || !csr_table[number].exists || csr_read_only(number))
+    const struct csr *c = number < CSR_COUNT ? csr_find(h, number) : NULL;
+    uint64_t old;
+    if (!c || csr_read_only(number))
         return false;
-    csr_set(h, &csr_table[number], number, value + poke_counter_bias(h, number));
+    if (c->access)
+        return c->access(h, number, true, UINT64_MAX, value, &old);
+    csr_set(h, c, number, value + poke_counter_bias(h, number));
     return true;
 }
 
@@ -514,10 +607,18 @@ static uint64_t csr_rmw_base(struct rv_hart *h, unsigned number, uint64_t value)
 bool rv_csr_access(struct rv_hart *h, unsigned number, enum rv_csr_op op, bool read, bool write,
                    uint64_t operand, uint64_t *old, unsigned *effects)
 {
-    const struct csr *c = &csr_table[number];
-    if (!c->exists || h->priv < (number >> 8 & 3) || (write && csr_read_only(number)) ||
+    const struct csr *c = csr_find(h, number);
+    if (!c || h->priv < csr_priv(number) || (write && csr_read_only(number)) ||
         (c->allowed && !c->allowed(h, number)))
         return false;
+    if (c->access) {
+        *effects = write ? c->effects : 0;
+        return c->access(h, number, write,
+                         op == RV_CSR_RS   ? 0
+                         : op == RV_CSR_RC ? operand
+                                           : UINT64_MAX,
+                         op == RV_CSR_RC ? 0 : operand, old);
+    }
     uint64_t value = read ? csr_get(h, c, number) : 0;
     *old = value;
     *effects = 0;

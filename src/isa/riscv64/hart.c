@@ -42,6 +42,8 @@ static const struct state_field hart_fields[] = {
     STATE_FIELD(struct rv_hart, senvcfg),
     STATE_FIELD(struct rv_hart, satp),
     STATE_FIELD(struct rv_hart, stimecmp),
+    STATE_FIELD_SINCE(struct rv_hart, miselect, 4),
+    STATE_FIELD_SINCE(struct rv_hart, siselect, 4),
     STATE_FIELD(struct rv_hart, mcycle_offset),
     STATE_FIELD(struct rv_hart, minstret_offset),
     STATE_ARRAY(struct rv_hart, pmpaddr),
@@ -76,6 +78,8 @@ static int hart_post_load(void *obj, struct error *err)
     h->sepc &= ~UINT64_C(1);
     h->fflags &= 31;
     h->frm &= 7;
+    h->miselect &= RV_ISELECT_MASK;
+    h->siselect &= RV_ISELECT_MASK;
     h->pc &= ~UINT64_C(1);
     h->code_epoch++;
     rv_pmp_changed(h);
@@ -86,7 +90,7 @@ static int hart_post_load(void *obj, struct error *err)
 
 const struct state_table rv_hart_state = {
     .name = "riscv64-hart",
-    .version = 3,
+    .version = 4,
     .size = sizeof(struct rv_hart),
     .fields = hart_fields,
     .post_load = hart_post_load,
@@ -127,6 +131,16 @@ uint64_t rv_mip(const struct rv_hart *h)
 
 /* ---- interrupts and traps ---- */
 
+int rv_interrupt_first(uint64_t pending)
+{
+    static const uint8_t order[] = {RV_IRQ_MEI, RV_IRQ_MSI, RV_IRQ_MTI,
+                                    RV_IRQ_SEI, RV_IRQ_SSI, RV_IRQ_STI};
+    for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
+        if (pending >> order[i] & 1)
+            return order[i];
+    return -1;
+}
+
 int rv_interrupt_pending(const struct rv_hart *h)
 {
     uint64_t pending = rv_mip(h) & h->mie;
@@ -137,14 +151,7 @@ int rv_interrupt_pending(const struct rv_hart *h)
     uint64_t now = m_on ? pending & ~h->mideleg : 0;
     if (!now && s_on)
         now = pending & h->mideleg;
-    if (!now)
-        return -1;
-    static const uint8_t order[] = {RV_IRQ_MEI, RV_IRQ_MSI, RV_IRQ_MTI,
-                                    RV_IRQ_SEI, RV_IRQ_SSI, RV_IRQ_STI};
-    for (unsigned i = 0; i < ARRAY_SIZE(order); i++)
-        if (now >> order[i] & 1)
-            return order[i];
-    return -1;
+    return now ? rv_interrupt_first(now) : -1;
 }
 
 bool rv_wfi_done(const struct rv_hart *h)

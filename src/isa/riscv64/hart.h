@@ -90,6 +90,9 @@ enum { RV_SATP_BARE = 0, RV_SATP_SV39 = 8, RV_SATP_SV48 = 9, RV_SATP_SV57 = 10 }
  */
 enum rv_view { RV_VIEW_U, RV_VIEW_S, RV_VIEW_S_SUM, RV_VIEW_M, RV_VIEWS };
 
+/* miselect and siselect hold the numbers that the Advanced Interrupt Architecture assigns. */
+#define RV_ISELECT_MASK UINT64_C(0xff)
+
 #define RV_PMP_COUNT 16
 #define RV_PAGE UINT64_C(4096)
 #define RV_CBO_BLOCK 64 /* bytes of a cache block for Zicbom and Zicboz */
@@ -114,6 +117,15 @@ struct rv_hart_env {
     /* Atomically replaces old by new; false with *bus_error or because it was not old any more. */
     bool (*pte_swap)(void *ctx, uint64_t gpa, uint64_t old, uint64_t new, bool *bus_error);
     void *ctx;
+    /*
+     * Of a hart with an IMSIC, whose file of level `priv` (RV_PRIV_M or _S) this is; NULL: it has
+     * none, and no CSRs of the Advanced Interrupt Architecture. A register that *iselect names:
+     * its old value, then the bits of `clear` are cleared and those of `set` set, at once; false:
+     * there is none. The value of *topei; claim: its interrupt is pending no more.
+     */
+    bool (*imsic_reg)(void *ctx, unsigned priv, unsigned select, uint64_t clear, uint64_t set,
+                      uint64_t *old);
+    uint64_t (*imsic_top)(void *ctx, unsigned priv, bool claim);
     /* Of a process: whether it may execute at va, which is then there. */
     bool (*executable)(void *ctx, uint64_t va);
     /* Of a process: the image that va is of. False: of none. NULL: there are none. */
@@ -141,6 +153,7 @@ struct rv_hart {
     uint64_t mcounteren, mcountinhibit, menvcfg;
     uint64_t stvec, sscratch, sepc, scause, stval;
     uint64_t scounteren, senvcfg, satp, stimecmp;
+    uint64_t miselect, siselect;             /* with an IMSIC */
     uint64_t mcycle_offset, minstret_offset; /* added to icount */
     uint64_t pmpaddr[RV_PMP_COUNT];
     uint8_t pmpcfg[RV_PMP_COUNT];
@@ -199,6 +212,9 @@ uint64_t rv_mip(const struct rv_hart *h);
 
 /* Number of the interrupt to take now, or -1: pending, enabled, by priority (3.1.9). */
 int rv_interrupt_pending(const struct rv_hart *h);
+
+/* Which of these, a mask of interrupts for one privilege mode, goes first; -1: it is empty. */
+int rv_interrupt_first(uint64_t pending);
 
 /* True if wfi has nothing to wait for: something is pending and individually enabled (3.3.3). */
 bool rv_wfi_done(const struct rv_hart *h);
