@@ -658,6 +658,30 @@ static void state_survives(void **state)
     rig_free(other);
 }
 
+/* When the driver is asked to tell of new buffers is what it sees: a load changes nothing of it. */
+static void asks_for_buffers_as_before(void **state)
+{
+    struct rig *r = *state;
+    struct rig *other = rig_new();
+    struct card c = start(r, VD_EVENT_IDX);
+    struct vbuf b = {RX_BUF, 200, true};
+    for (unsigned i = 0; i < 4; i++)
+        vring_add(&c.rx, &b, 1, 0);
+    expect_passes(&c, CARD_MAC, true);
+    assert_true(rig_copy(r, other));
+    struct card o = c;
+    o.r = other;
+    o.rx.as = other->as;
+    vring_add(&c.rx, &b, 1, 0);
+    vring_add(&o.rx, &b, 1, 0);
+    for (unsigned i = 0; i < 4; i++) {
+        expect_passes(&c, CARD_MAC, true);
+        expect_passes(&o, CARD_MAC, true);
+        assert_true(rig_equal(r, other));
+    }
+    rig_free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -683,6 +707,7 @@ int main(void)
         rig_unit_test(link_changes),
         rig_unit_test(announcement),
         rig_unit_test(state_survives),
+        rig_unit_test(asks_for_buffers_as_before),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

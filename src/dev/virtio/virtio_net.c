@@ -292,6 +292,19 @@ static const struct virtio_dev_ops virtio_net_dev_ops = {
     .reset = virtio_net_reset,
 };
 
+static void virtio_net_pre_save(void *obj)
+{
+    struct virtio_net *v = obj;
+    v->rx_limit = v->vd.queues[NET_QUEUE_RX].limit;
+}
+
+/* Buffers of which the device knew already are used without arming, as they would have been. */
+static void virtio_net_load_limit(const struct virtio_net *v, struct virtq *q)
+{
+    if (q->ready && (uint16_t)(v->rx_limit - q->next_avail) <= q->size)
+        q->limit = v->rx_limit;
+}
+
 static int virtio_net_post_load(void *obj, struct error *err)
 {
     struct virtio_net *v = obj;
@@ -300,6 +313,7 @@ static int virtio_net_post_load(void *obj, struct error *err)
     v->announce = v->announce != 0;
     v->tx_blocked = v->tx_blocked != 0;
     v->offloads_set = v->offloads_set != 0;
+    virtio_net_load_limit(v, &v->vd.queues[NET_QUEUE_RX]);
     virtio_net_update(v);
     virtio_net_check_link(v);
     net_accept(v->net);
@@ -315,6 +329,7 @@ static const struct state_field virtio_net_fields[] = {
     STATE_FIELD(struct virtio_net, announce),
     STATE_FIELD(struct virtio_net, tx_blocked),
     STATE_FIELD(struct virtio_net, rx_mode),
+    STATE_FIELD(struct virtio_net, rx_limit),
     STATE_FIELD(struct virtio_net, offloads),
     STATE_FIELD(struct virtio_net, offloads_set),
     STATE_STRUCT(struct virtio_net, unicast, &virtio_net_table_state),
@@ -328,6 +343,7 @@ static const struct state_table virtio_net_state = {
     .version = 1,
     .size = sizeof(struct virtio_net),
     .fields = virtio_net_fields,
+    .pre_save = virtio_net_pre_save,
     .post_load = virtio_net_post_load,
 };
 

@@ -60,6 +60,7 @@ struct virtio_net {
     uint8_t link, announce; /* as the driver has been told */
     uint8_t tx_blocked;     /* the back end was busy */
     uint8_t rx_mode;        /* 1 << NET_RX_... */
+    uint16_t rx_limit;      /* of the receive queue, in saved state: when it is armed next */
     uint64_t offloads;      /* guest offloads by CTRL_GUEST_OFFLOADS: feature bits */
     uint8_t offloads_set;   /* the driver has given them */
     struct net_table unicast, multicast;
