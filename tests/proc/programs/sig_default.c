@@ -27,6 +27,7 @@ static void ends(void)
     for (unsigned i = 0; i < sizeof fatal / sizeof *fatal; i++) {
         pid_t child = fork();
         if (!child) {
+            signal(fatal[i], SIG_DFL); /* a shell's background job ignores some */
             raise(fatal[i]);
             _exit(1);
         }
