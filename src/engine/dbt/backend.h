@@ -14,8 +14,8 @@
  *
  * A region is entered at its first byte, or at another of back_code.entries, with every slot in its
  * home, by the enter thunk, by the indirect thunk or by a linked exit of another region, and left
- * the same way: every slot is home
- * again and r15 is current. rv_hart.pc is written, unless the exit is a direct one.
+ * the same way: every slot is home again and r15 is current. rv_hart.pc is written, unless the exit
+ * is a direct one.
  *
  * Slow paths. What is not done inline (a TLB miss, an FP operation out of the ordinary, any CALL)
  * is a call of the slow thunk with a *descriptor*: data behind the code that says which helper,

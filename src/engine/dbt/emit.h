@@ -177,6 +177,10 @@ uint32_t emit_mxcsr(unsigned frm);
 void emit_slow_begin(struct emit *e);
 void emit_slow_end(struct emit *e);
 
+/* emit_dump.c: what stands at this place of the code, if a dump is wanted; and the dump. */
+void emit_note(struct emit *e, uint32_t what);
+void emit_dump(const struct emit *e);
+
 /* emit.c */
 struct emit_stub *emit_stub(struct emit *e, enum emit_stub_kind kind, ir_ref ref);
 void emit_thunk_jump(struct emit *e, unsigned opcode, enum back_thunk thunk);

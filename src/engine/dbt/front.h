@@ -52,7 +52,7 @@ struct front_input {
      * instruction has run at pc, unless `middle` says that none begins there.
      */
     bool (*more)(void *ctx, uint64_t pc, bool middle, struct front_page *out);
-    /* For front_pages: whether the region shall be entered at pc, too. */
+    /* For front_pages: whether the region shall be entered at pc, which has run, too. */
     bool (*wanted)(void *ctx, uint64_t pc);
     void *ctx; /* of both */
     /* Where else the region is entered, as front_pages found it. */

@@ -27,19 +27,11 @@ static bool job_more(void *ctx, uint64_t pc, bool middle, struct front_page *out
     return true;
 }
 
-#define ENTRY_JUMPS 8u /* to a place that is worth an entry */
-
-/* A front_input.wanted: whether the place is reached often enough and has no region of its own. */
+/* A front_input.wanted: whether the place has no code of its own. */
 static bool job_wanted(void *ctx, uint64_t pc)
 {
-    struct vcpu *v = ctx;
-    const struct dbt_code *c = dbt_of(v)->code;
-    const struct code_page *page = dbt_page(v->arch, pc);
-    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
-    if (!page || interp_installed(page, slot))
-        return false;
-    return c->eager || interp_jumps(v, page, slot) >= ENTRY_JUMPS ||
-           (c->warm && warm_count(c->warm, pc) >= ENTRY_JUMPS);
+    const struct code_page *page = dbt_page(((struct vcpu *)ctx)->arch, pc);
+    return page && !interp_installed(page, (unsigned)(pc % RV_PAGE / 2));
 }
 
 void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_page *page,

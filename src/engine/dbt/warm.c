@@ -20,12 +20,6 @@ uint32_t warm_add(struct warm *w, uint64_t pc, uint32_t by)
     return p->count;
 }
 
-uint32_t warm_count(const struct warm *w, uint64_t pc)
-{
-    const struct warm_place *p = &w->place[pc / 2 % WARM_PLACES];
-    return p->pc == pc ? p->count : 0;
-}
-
 void warm_remove(struct warm *w, uint64_t pc)
 {
     struct warm_place *p = warm_place(w, pc);

@@ -27,7 +27,6 @@ struct warm {
 
 /* The place has been reached `by` times more: how often in all. */
 uint32_t warm_add(struct warm *w, uint64_t pc, uint32_t by);
-uint32_t warm_count(const struct warm *w, uint64_t pc);
 /* It is wanted no more. */
 void warm_remove(struct warm *w, uint64_t pc);
 /* All places, those with the highest count first: how many, and how many have at least `hot`. The

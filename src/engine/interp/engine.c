@@ -124,13 +124,6 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
     return true;
 }
 
-unsigned interp_jumps(const struct vcpu *v, const struct code_page *page, unsigned slot)
-{
-    struct interp *it = v->engine_data;
-    uint16_t left = page->slots ? *hot_counter(it, &page->slots[slot]) : it->threshold;
-    return (unsigned)(it->threshold - left);
-}
-
 void interp_install(struct code_page *page, unsigned slot)
 {
     if (page->slots)

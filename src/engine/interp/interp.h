@@ -43,8 +43,6 @@ void *interp_hooks_data(const struct vcpu *v);
 
 /* Counts a jump to the slot that the interpreter did not see. True: it is hot. */
 bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot);
-/* Jumps to the slot since it was last hot; slots share counters, so it may be too many. */
-unsigned interp_jumps(const struct vcpu *v, const struct code_page *page, unsigned slot);
 /* Makes the slot call `native` when it is reached; if nothing of the page is decoded, page_opened
  * will have to. */
 void interp_install(struct code_page *page, unsigned slot);
