@@ -196,14 +196,6 @@ static int proc_file_make(const char *text, size_t size, unsigned flags)
     return fd;
 }
 
-static void proc_file_print_other(const struct path *path, FILE *out)
-{
-    if (path->proc == PROC_FILE_AUXV)
-        proc_other_auxv(path->other, out);
-    else
-        proc_other_maps(path->other, out);
-}
-
 int proc_file_open(struct thread *t, const struct path *path, uint64_t flags)
 {
     if ((flags & O_ACCMODE) != O_RDONLY)
@@ -216,7 +208,7 @@ int proc_file_open(struct thread *t, const struct path *path, uint64_t flags)
     if (!out)
         return -ENOMEM;
     if (path->other)
-        proc_file_print_other(path, out);
+        proc_other_maps(path->other, out);
     else
         proc_file_print(t, path->proc, path->text, out);
     int fd =

@@ -9,8 +9,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PAGE_MAGIC UINT64_C(0x6775697365703031)
-#define AUXV_MAX 4096u
+#define PAGE_MAGIC UINT64_C(0x6775697365703032)
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -18,7 +17,6 @@
 
 struct proc_page {
     uint64_t magic;
-    uint64_t auxv, auxv_size;
     uint64_t exe; /* a string */
 };
 
@@ -29,10 +27,7 @@ void proc_other_publish(const struct process *p)
                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     if (page == MAP_FAILED || page != at)
         return;
-    *page = (struct proc_page){.magic = PAGE_MAGIC,
-                               .auxv = p->auxv,
-                               .auxv_size = p->auxv_size,
-                               .exe = guest_address(p->exe)};
+    *page = (struct proc_page){.magic = PAGE_MAGIC, .exe = guest_address(p->exe)};
     mprotect(page, MM_PAGE, PROT_READ);
 }
 
@@ -92,7 +87,6 @@ enum proc_file proc_other_find(const char *path, pid_t *pid)
     if (!path || *pid == getpid())
         return PROC_FILE_NONE;
     enum proc_file file = !strcmp(path, "exe")    ? PROC_FILE_EXE
-                          : !strcmp(path, "auxv") ? PROC_FILE_AUXV
                           : !strcmp(path, "maps") ? PROC_FILE_MAPS
                                                   : PROC_FILE_NONE;
     return file != PROC_FILE_NONE && other_page(*pid, &page) ? file : PROC_FILE_NONE;
@@ -112,16 +106,6 @@ bool proc_other_exe(pid_t pid, char out[PATH_MAX])
         at += n;
     }
     return out[0] == '/' && memchr(out, 0, PATH_MAX);
-}
-
-void proc_other_auxv(pid_t pid, FILE *out)
-{
-    char words[AUXV_MAX];
-    struct proc_page page;
-    if (!other_page(pid, &page))
-        return;
-    size_t size = page.auxv_size < sizeof words ? page.auxv_size : sizeof words;
-    fwrite(words, 1, other_read(pid, page.auxv, words, size), out);
 }
 
 void proc_other_maps(pid_t pid, FILE *out)
