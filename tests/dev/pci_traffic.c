@@ -7,29 +7,11 @@
 #define BUFFERS (PRIG_RAM + 0x10000)
 #define QUEUE_SIZE 8u
 
-static uint64_t pick(uint64_t *random, uint64_t n)
-{
-    return rig_random(random) % n;
-}
-
-/* Small, all ones, one bit, an interrupt file's address, or anything. */
+/* As rig_pick_value, or an interrupt file's address. */
 static uint64_t pick_value(uint64_t *random)
 {
     uint64_t v = rig_random(random);
-    switch (pick(random, 6)) {
-    case 0:
-        return v % 16;
-    case 1:
-        return v % 256;
-    case 2:
-        return ~UINT64_C(0);
-    case 3:
-        return UINT64_C(1) << v % 64;
-    case 4:
-        return PRIG_IMSIC(v & 1, v >> 1 & 1);
-    default:
-        return v;
-    }
+    return v % 6 ? rig_pick_value(random) : PRIG_IMSIC(v >> 8 & 1, v >> 9 & 1);
 }
 
 static gpa_t config(unsigned slot)
@@ -39,51 +21,52 @@ static gpa_t config(unsigned slot)
 
 static gpa_t pick_register(uint64_t *random)
 {
-    gpa_t aplic = PRIG_APLIC(pick(random, 2));
-    switch (pick(random, 9)) {
+    gpa_t aplic = PRIG_APLIC(rig_pick(random, 2));
+    switch (rig_pick(random, 9)) {
     case 0:
-        return aplic + 4 * pick(random, 100);
+        return aplic + 4 * rig_pick(random, 100);
     case 1:
-        return aplic + 0x1bc0 + 4 * pick(random, 8);
+        return aplic + 0x1bc0 + 4 * rig_pick(random, 8);
     case 2:
-        return aplic + 0x1c00 + 0x100 * pick(random, 4) + 4 * pick(random, 5);
+        return aplic + 0x1c00 + 0x100 * rig_pick(random, 4) + 4 * rig_pick(random, 5);
     case 3:
-        return aplic + 0x1cdc + 0x100 * pick(random, 4);
+        return aplic + 0x1cdc + 0x100 * rig_pick(random, 4);
     case 4:
-        return aplic + 0x3000 + 4 * pick(random, 100);
+        return aplic + 0x3000 + 4 * rig_pick(random, 100);
     case 5:
-        return aplic + 0x4000 + 4 * pick(random, 20);
+        return aplic + 0x4000 + 4 * rig_pick(random, 20);
     case 6:
-        return PRIG_IMSIC(pick(random, 2), pick(random, 2)) + 4 * (pick(random, 4) / 3);
+        return PRIG_IMSIC(rig_pick(random, 2), rig_pick(random, 2)) + 4 * (rig_pick(random, 4) / 3);
     case 7:
-        return config((unsigned)pick(random, 4)) + pick(random, 0x108);
+        return config((unsigned)rig_pick(random, 4)) + rig_pick(random, 0x108);
     default:
-        return (pick(random, 3) ? PRIG_HIGH : PRIG_MEMORY) + pick(random, 2) * 0x4000 +
-               (pick(random, 2) ? pick(random, 0x40) : 0x800 * pick(random, 8));
+        return (rig_pick(random, 3) ? PRIG_HIGH : PRIG_MEMORY) + rig_pick(random, 2) * 0x4000 +
+               (rig_pick(random, 2) ? rig_pick(random, 0x40) : 0x800 * rig_pick(random, 8));
     }
 }
 
 static uint64_t step_register(struct pci_rig *r, uint64_t *random)
 {
     gpa_t gpa = pick_register(random);
-    unsigned size = pick(random, 3) ? 4 : 1u << pick(random, 4);
+    unsigned size = rig_pick(random, 3) ? 4 : 1u << rig_pick(random, 4);
     uint64_t value = 0;
     gpa = align_down(gpa, size);
-    if (pick(random, 2))
+    if (rig_pick(random, 2))
         return addrspace_write(r->as, gpa, size, pick_value(random));
     return addrspace_read(r->as, gpa, size, &value) + 2 * value;
 }
 
 static uint64_t step_hart(struct pci_rig *r, uint64_t *random)
 {
-    unsigned hart = (unsigned)pick(random, PRIG_HARTS);
-    enum imsic_level level = pick(random, 2);
+    unsigned hart = (unsigned)rig_pick(random, PRIG_HARTS);
+    enum imsic_level level = rig_pick(random, 2);
     uint64_t old = 0;
-    if (!pick(random, 3))
-        return imsic_top(r->imsic, hart, level, pick(random, 2));
-    unsigned select = 0x70 + (unsigned)(pick(random, 3) ? 2 * pick(random, 4) : pick(random, 0x90));
-    if (pick(random, 2))
-        select += pick(random, 2) ? 0x10 : 0x50;
+    if (!rig_pick(random, 3))
+        return imsic_top(r->imsic, hart, level, rig_pick(random, 2));
+    unsigned select =
+        0x70 + (unsigned)(rig_pick(random, 3) ? 2 * rig_pick(random, 4) : rig_pick(random, 0x90));
+    if (rig_pick(random, 2))
+        select += rig_pick(random, 2) ? 0x10 : 0x50;
     return imsic_reg(r->imsic, hart, level, select, pick_value(random), pick_value(random), &old) +
            2 * old;
 }
@@ -91,8 +74,8 @@ static uint64_t step_hart(struct pci_rig *r, uint64_t *random)
 /* What system software does with an interrupt file first. */
 static uint64_t step_file(struct pci_rig *r, uint64_t *random)
 {
-    unsigned hart = (unsigned)pick(random, PRIG_HARTS);
-    enum imsic_level level = pick(random, 2);
+    unsigned hart = (unsigned)rig_pick(random, PRIG_HARTS);
+    enum imsic_level level = rig_pick(random, 2);
     uint64_t old;
     imsic_reg(r->imsic, hart, level, 0x70, UINT64_MAX, 1, &old);
     imsic_reg(r->imsic, hart, level, 0x72, UINT64_MAX, 0, &old);
@@ -103,35 +86,36 @@ static uint64_t step_file(struct pci_rig *r, uint64_t *random)
 /* Lets a line follow through: configured as a driver does. */
 static uint64_t step_source(struct pci_rig *r, uint64_t *random)
 {
-    uint64_t source = PRIG_PIN + pick(random, PCI_PINS), level = pick(random, 2);
+    uint64_t source = PRIG_PIN + rig_pick(random, PCI_PINS), level = rig_pick(random, 2);
     gpa_t at = PRIG_APLIC(level);
-    addrspace_write(r->as, at, 4, pick(random, 4) ? 0x104 : 0x100);
-    addrspace_write(r->as, PRIG_APLIC(0) + 4 * source, 4, level ? 0x400 : 4 + pick(random, 4));
+    addrspace_write(r->as, at, 4, rig_pick(random, 4) ? 0x104 : 0x100);
+    addrspace_write(r->as, PRIG_APLIC(0) + 4 * source, 4, level ? 0x400 : 4 + rig_pick(random, 4));
     if (level)
-        addrspace_write(r->as, at + 4 * source, 4, 4 + pick(random, 4));
-    addrspace_write(r->as, at + 0x3000 + 4 * source, 4, pick(random, 2) << 18 | pick(random, 64));
+        addrspace_write(r->as, at + 4 * source, 4, 4 + rig_pick(random, 4));
+    addrspace_write(r->as, at + 0x3000 + 4 * source, 4,
+                    rig_pick(random, 2) << 18 | rig_pick(random, 64));
     addrspace_write(r->as, at + 0x1edc, 4, source);
     addrspace_write(r->as, PRIG_APLIC(0) + 0x1bc0 + 8 * level, 4, PRIG_IMSIC(level, 0) >> 12);
     addrspace_write(r->as, PRIG_APLIC(0) + 0x1bc4, 4, 1 << 12);
-    addrspace_write(r->as, at + 0x4000, 4, pick(random, 2));
+    addrspace_write(r->as, at + 0x4000, 4, rig_pick(random, 2));
     return 0;
 }
 
 /* Starts a device the way firmware and a driver do. */
 static uint64_t step_start(struct pci_rig *r, uint64_t *random)
 {
-    unsigned slot = 1 + (unsigned)pick(random, 2);
+    unsigned slot = 1 + (unsigned)rig_pick(random, 2);
     gpa_t memory = PRIG_MEMORY + 0x4000 * (slot - 1), high = PRIG_HIGH + 0x4000 * (slot - 1);
     struct pci_driver d;
     struct vring q;
     if (!pd_probe(&d, r->as, config(slot), &memory, &high))
         return 0;
     for (unsigned v = 0; v < d.vectors; v++)
-        pd_msix_entry(&d, v, PRIG_IMSIC(pick(random, 2), pick(random, 2)),
-                      (uint32_t)pick(random, 300), !pick(random, 4));
-    pd_msix_enable(&d, pick(random, 3), !pick(random, 4));
-    pd_negotiate(&d, pick(random, 4) ? UINT64_C(0x130000000) : pick_value(random));
-    pd_ring_init(&q, &d, 0, QUEUE_SIZE, RING(slot), (uint16_t)pick(random, 3));
+        pd_msix_entry(&d, v, PRIG_IMSIC(rig_pick(random, 2), rig_pick(random, 2)),
+                      (uint32_t)rig_pick(random, 300), !rig_pick(random, 4));
+    pd_msix_enable(&d, rig_pick(random, 3), !rig_pick(random, 4));
+    pd_negotiate(&d, rig_pick(random, 4) ? UINT64_C(0x130000000) : pick_value(random));
+    pd_ring_init(&q, &d, 0, QUEUE_SIZE, RING(slot), (uint16_t)rig_pick(random, 3));
     pd_put(&d, d.common + PD_STATUS, 1, 15);
     return pd_get(&d, d.common + PD_STATUS, 1);
 }
@@ -150,19 +134,20 @@ static void put_desc(struct pci_rig *r, gpa_t at, gpa_t addr, uint64_t len, unsi
 /* A request for either device: the disk reads a sector, the other fills what is writable. */
 static uint64_t step_request(struct pci_rig *r, uint64_t *random)
 {
-    unsigned slot = 1 + (unsigned)pick(random, 2);
+    unsigned slot = 1 + (unsigned)rig_pick(random, 2);
     gpa_t at = RING(slot), avail = at + 16 * QUEUE_SIZE;
     gpa_t used = align_up(avail + 6 + 2 * QUEUE_SIZE, 4);
     uint64_t idx = 0, seen = 0;
     addrspace_write(r->as, BUFFERS, 8, 0);
-    addrspace_write(r->as, BUFFERS + 8, 8, pick(random, 130));
+    addrspace_write(r->as, BUFFERS + 8, 8, rig_pick(random, 130));
     if (slot == PRIG_SLOT_BLK) {
         put_desc(r, at, BUFFERS, 16, 1, 1);
-        put_desc(r, at + 16, pick(random, 16) ? BUFFERS + 0x1000 : 0, pick(random, 8) ? 512 : 100,
-                 3, 2);
+        put_desc(r, at + 16, rig_pick(random, 16) ? BUFFERS + 0x1000 : 0,
+                 rig_pick(random, 8) ? 512 : 100, 3, 2);
         put_desc(r, at + 32, BUFFERS + 0x800, 1, 2, 0);
     } else {
-        put_desc(r, at, BUFFERS + 0x1000, 1 + pick(random, 600), pick(random, 8) ? 2 : 0, 0);
+        put_desc(r, at, BUFFERS + 0x1000, 1 + rig_pick(random, 600), rig_pick(random, 8) ? 2 : 0,
+                 0);
     }
     addrspace_read(r->as, avail + 2, 2, &idx);
     addrspace_write(r->as, avail + 4 + 2 * (idx % QUEUE_SIZE), 2, 0);
@@ -175,7 +160,7 @@ static uint64_t step_request(struct pci_rig *r, uint64_t *random)
 uint64_t pci_traffic_step(struct pci_rig *r, uint64_t *random)
 {
     uint64_t seen, lines = 0;
-    switch (pick(random, 13)) {
+    switch (rig_pick(random, 13)) {
     case 12:
         seen = step_file(r, random);
         break;

@@ -524,3 +524,25 @@ uint64_t rig_random(uint64_t *state)
     x = (x ^ (x >> 32)) * UINT64_C(0xd6e8feb86659fd93);
     return x ^ (x >> 32);
 }
+
+uint64_t rig_pick(uint64_t *state, uint64_t n)
+{
+    return rig_random(state) % n;
+}
+
+uint64_t rig_pick_value(uint64_t *state)
+{
+    uint64_t v = rig_random(state);
+    switch (rig_pick(state, 5)) {
+    case 0:
+        return v % 16;
+    case 1:
+        return v % 256;
+    case 2:
+        return ~UINT64_C(0);
+    case 3:
+        return UINT64_C(1) << v % 64;
+    default:
+        return v;
+    }
+}

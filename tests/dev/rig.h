@@ -119,3 +119,7 @@ bool rig_equal(struct rig *a, struct rig *b);
 uint64_t rig_seed(void);
 /* A generator with a caller-held state. */
 uint64_t rig_random(uint64_t *state);
+/* Below n. */
+uint64_t rig_pick(uint64_t *state, uint64_t n);
+/* Small, all ones, one bit, or anything. */
+uint64_t rig_pick_value(uint64_t *state);

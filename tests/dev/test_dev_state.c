@@ -5,43 +5,53 @@
 #include "test.h"
 
 #include "rig_test.h"
+#include "state_test.h"
 #include "traffic.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ROUNDS 150
-#define STEPS 400
-
 static uint64_t seed;
+
+static void *make(unsigned round)
+{
+    (void)round;
+    return rig_new();
+}
+
+static void end(void *r)
+{
+    rig_free(r);
+}
+
+static uint64_t step(void *r, uint64_t *random)
+{
+    return traffic_step(r, random);
+}
+
+static bool copy(void *a, void *b)
+{
+    ((struct rig *)b)->power_events = ((struct rig *)a)->power_events;
+    return rig_copy(a, b);
+}
+
+static bool equal(void *a, void *b)
+{
+    return rig_equal(a, b);
+}
+
+static struct device **devices(void *r)
+{
+    return ((struct rig *)r)->all;
+}
+
+static const struct state_rig kind = {make, end, step, copy, equal, devices};
 
 static void go_on_after_load(void **state)
 {
     (void)state;
-    for (unsigned round = 0; round < ROUNDS; round++) {
-        uint64_t random = seed + round;
-        struct rig *a = rig_new();
-        struct rig *b = rig_new();
-        unsigned before = (unsigned)(rig_random(&random) % STEPS);
-        for (unsigned i = 0; i < before; i++)
-            traffic_step(a, &random);
-        /* What is loaded over must not matter. */
-        uint64_t other = random ^ 1;
-        for (unsigned i = 0; i < 50; i++)
-            traffic_step(b, &other);
-        b->power_events = a->power_events;
-        if (!rig_copy(a, b) || !rig_equal(a, b))
-            fail_msg("round %u: not equal after the load", round);
-        uint64_t ra = random, rb = random;
-        for (unsigned i = 0; i < STEPS; i++)
-            if (traffic_step(a, &ra) != traffic_step(b, &rb))
-                fail_msg("round %u: step %u after the load differs", round, i);
-        if (!rig_equal(a, b))
-            fail_msg("round %u: not equal at the end", round);
-        rig_free(a);
-        rig_free(b);
-    }
+    state_goes_on_after_load(&kind, seed);
 }
 
 /* The traffic is worth something: requests succeed, fail, and interrupts arrive. */
@@ -72,31 +82,10 @@ static void traffic_reaches_the_devices(void **state)
     assert_true(r->uart_chr.out_len + r->console_chr.out_len > 1000);
 }
 
-/* Loads streams with flipped bytes and cut streams: refused or accepted, and the device lives. */
 static void hostile_streams(void **state)
 {
-    struct rig *r = *state;
-    uint64_t random = seed;
-    for (unsigned i = 0; i < STEPS; i++)
-        traffic_step(r, &random);
-    for (unsigned d = 0; r->all[d]; d++) {
-        struct state_out out = {0};
-        device_save(r->all[d], &out);
-        for (unsigned i = 0; i < 400; i++) {
-            size_t at = rig_random(&random) % out.len;
-            uint8_t was = out.data[at];
-            out.data[at] = (uint8_t)rig_random(&random);
-            struct state_in in = {
-                .data = out.data,
-                .len = i % 4 ? out.len : rig_random(&random) % out.len,
-            };
-            device_load(r->all[d], &in, NULL);
-            for (unsigned k = 0; k < 5; k++)
-                traffic_step(r, &random);
-            out.data[at] = was;
-        }
-        state_out_free(&out);
-    }
+    (void)state;
+    state_survives_streams(&kind, seed);
 }
 
 int main(void)
@@ -105,7 +94,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(go_on_after_load),
         rig_unit_test(traffic_reaches_the_devices),
-        rig_unit_test(hostile_streams),
+        cmocka_unit_test(hostile_streams),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,61 +10,39 @@
 
 static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET};
 
-static uint64_t pick(uint64_t *random, uint64_t n)
-{
-    return rig_random(random) % n;
-}
-
-/* Small, all ones, one bit, or anything. */
-static uint64_t pick_value(uint64_t *random)
-{
-    uint64_t v = rig_random(random);
-    switch (pick(random, 5)) {
-    case 0:
-        return v % 16;
-    case 1:
-        return v % 256;
-    case 2:
-        return ~UINT64_C(0);
-    case 3:
-        return UINT64_C(1) << v % 64;
-    default:
-        return v;
-    }
-}
-
 static gpa_t pick_register(uint64_t *random)
 {
-    switch (pick(random, 8)) {
+    switch (rig_pick(random, 8)) {
     case 0:
-        return RIG_PLIC + 4 * pick(random, 100);
+        return RIG_PLIC + 4 * rig_pick(random, 100);
     case 1:
-        return RIG_PLIC + 0x1000 + 0x1000 * pick(random, 2) + 4 * pick(random, 0x90);
+        return RIG_PLIC + 0x1000 + 0x1000 * rig_pick(random, 2) + 4 * rig_pick(random, 0x90);
     case 2:
-        return RIG_PLIC + 0x200000 + 0x1000 * pick(random, 5) + 4 * pick(random, 3);
+        return RIG_PLIC + 0x200000 + 0x1000 * rig_pick(random, 5) + 4 * rig_pick(random, 3);
     case 3:
-        return RIG_ACLINT + (pick(random, 3) ? 4 * pick(random, 3) + 0x4000 * pick(random, 2)
-                                             : 0xbff8 + 4 * pick(random, 2));
+        return RIG_ACLINT + (rig_pick(random, 3)
+                                 ? 4 * rig_pick(random, 3) + 0x4000 * rig_pick(random, 2)
+                                 : 0xbff8 + 4 * rig_pick(random, 2));
     case 4:
     case 5:
-        return RIG_UART + pick(random, 9);
+        return RIG_UART + rig_pick(random, 9);
     case 6:
-        return RIG_RTC + 4 * pick(random, 9);
+        return RIG_RTC + 4 * rig_pick(random, 9);
     default:
-        return RIG_VIRTIO + 0x1000 * pick(random, 6) + 4 * pick(random, 0x50);
+        return RIG_VIRTIO + 0x1000 * rig_pick(random, 6) + 4 * rig_pick(random, 0x50);
     }
 }
 
 static uint64_t step_register(struct rig *r, uint64_t *random)
 {
     gpa_t gpa = pick_register(random);
-    unsigned size = 1u << pick(random, 4);
+    unsigned size = 1u << rig_pick(random, 4);
     uint64_t value = 0;
-    if (pick(random, 3))
+    if (rig_pick(random, 3))
         size = gpa >= RIG_UART && gpa < RIG_VIRTIO ? 1 : 4;
     gpa = align_down(gpa, size);
-    if (pick(random, 2))
-        return addrspace_write(r->as, gpa, size, pick_value(random));
+    if (rig_pick(random, 2))
+        return addrspace_write(r->as, gpa, size, rig_pick_value(random));
     return addrspace_read(r->as, gpa, size, &value) + 2 * value;
 }
 
@@ -76,11 +54,11 @@ static void put32(struct rig *r, gpa_t gpa, uint64_t v)
 /* Starts a device the way a driver does, now and then with a wrong size or address. */
 static uint64_t step_start(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)pick(random, 5);
+    unsigned n = (unsigned)rig_pick(random, 5);
     gpa_t dev = virtio_devs[n];
-    uint64_t features = pick(random, 4) ? UINT64_C(0x130000000) : UINT64_C(0x100000000);
-    if (n == NET && pick(random, 4))
-        features |= pick(random, 2) ? 0xbfbbaf : rig_random(random) & 0xbfbbaf;
+    uint64_t features = rig_pick(random, 4) ? UINT64_C(0x130000000) : UINT64_C(0x100000000);
+    if (n == NET && rig_pick(random, 4))
+        features |= rig_pick(random, 2) ? 0xbfbbaf : rig_random(random) & 0xbfbbaf;
     put32(r, dev + 0x70, 0);
     put32(r, dev + 0x70, 3);
     for (unsigned i = 0; i < 2; i++) {
@@ -91,7 +69,7 @@ static uint64_t step_start(struct rig *r, uint64_t *random)
     for (unsigned q = 0; q < (n == NET ? 3 : 2); q++) {
         gpa_t at = RING(2 * n + q);
         put32(r, dev + 0x30, q);
-        put32(r, dev + 0x38, pick(random, 20) ? QUEUE_SIZE : pick_value(random));
+        put32(r, dev + 0x38, rig_pick(random, 20) ? QUEUE_SIZE : rig_pick_value(random));
         put32(r, dev + 0x80, at);
         put32(r, dev + 0x84, at >> 32);
         put32(r, dev + 0x90, at + 0x400);
@@ -119,41 +97,43 @@ static void put_desc(struct rig *r, gpa_t at, gpa_t addr, uint64_t len, uint64_t
 /* Fills a table with a chain that is mostly right: readable, writable, status. */
 static void put_chain(struct rig *r, uint64_t *random, gpa_t table)
 {
-    gpa_t header = BUFFERS + 16 * pick(random, 16);
-    rig_write(r, header, 4, pick(random, 4) ? pick(random, 2) : pick(random, 14));
-    rig_write(r, header + 8, 8, pick(random, 10) ? pick(random, 130) : pick_value(random));
-    bool in = pick(random, 2);
-    gpa_t data = BUFFERS + 0x1000 + 64 * pick(random, 64);
-    uint64_t len = pick(random, 4) ? 512 * pick(random, 8) : pick(random, 100);
-    uint64_t kind = pick(random, 4);
+    gpa_t header = BUFFERS + 16 * rig_pick(random, 16);
+    rig_write(r, header, 4, rig_pick(random, 4) ? rig_pick(random, 2) : rig_pick(random, 14));
+    rig_write(r, header + 8, 8,
+              rig_pick(random, 10) ? rig_pick(random, 130) : rig_pick_value(random));
+    bool in = rig_pick(random, 2);
+    gpa_t data = BUFFERS + 0x1000 + 64 * rig_pick(random, 64);
+    uint64_t len = rig_pick(random, 4) ? 512 * rig_pick(random, 8) : rig_pick(random, 100);
+    uint64_t kind = rig_pick(random, 4);
     if (kind == 0) {
         put_desc(r, table, data, len, in ? 2 : 0, 0);
         return;
     }
     put_desc(r, table, header, 16, 1, 1);
     put_desc(r, table + 16, data, len, in ? 3 : 1, 2);
-    put_desc(r, table + 32, BUFFERS + 0x800 + pick(random, 16), 1, 2, 0);
+    put_desc(r, table + 32, BUFFERS + 0x800 + rig_pick(random, 16), 1, 2, 0);
     if (kind == 1)
-        put_desc(r, table + 16 * pick(random, 3), data + pick_value(random), pick_value(random),
-                 pick_value(random), pick(random, 10));
+        put_desc(r, table + 16 * rig_pick(random, 3), data + rig_pick_value(random),
+                 rig_pick_value(random), rig_pick_value(random), rig_pick(random, 10));
 }
 
 /* The header of a frame or command, mostly right, where the first buffer is. */
 static void put_net_header(struct rig *r, uint64_t *random, gpa_t at)
 {
     uint8_t raw[16] = {0};
-    if (pick(random, 2)) {
-        raw[2] = (uint8_t)pick(random, 2);
-    } else if (pick(random, 2)) {
-        raw[0] = (uint8_t)pick(random, 2);
-        raw[1] = (uint8_t)(pick(random, 3) ? 0 : pick(random, 6));
-        le16_put(raw + 4, (uint16_t)pick(random, 200));
-        le16_put(raw + 6, (uint16_t)pick(random, 60));
-        le16_put(raw + 8, (uint16_t)pick(random, 20));
+    if (rig_pick(random, 2)) {
+        raw[2] = (uint8_t)rig_pick(random, 2);
+    } else if (rig_pick(random, 2)) {
+        raw[0] = (uint8_t)rig_pick(random, 2);
+        raw[1] = (uint8_t)(rig_pick(random, 3) ? 0 : rig_pick(random, 6));
+        le16_put(raw + 4, (uint16_t)rig_pick(random, 200));
+        le16_put(raw + 6, (uint16_t)rig_pick(random, 60));
+        le16_put(raw + 8, (uint16_t)rig_pick(random, 20));
     } else {
-        raw[0] = (uint8_t)pick(random, 6);
-        raw[1] = (uint8_t)pick(random, 3);
-        le32_put(raw + 2, (uint32_t)(pick(random, 4) ? pick(random, 2) : pick_value(random)));
+        raw[0] = (uint8_t)rig_pick(random, 6);
+        raw[1] = (uint8_t)rig_pick(random, 3);
+        le32_put(raw + 2,
+                 (uint32_t)(rig_pick(random, 4) ? rig_pick(random, 2) : rig_pick_value(random)));
     }
     addrspace_copy_in(r->as, at, raw, sizeof raw);
 }
@@ -162,18 +142,20 @@ static void put_net_header(struct rig *r, uint64_t *random, gpa_t at)
 static void put_net_chain(struct rig *r, uint64_t *random, unsigned queue, gpa_t table,
                           unsigned first)
 {
-    gpa_t header = BUFFERS + 16 * pick(random, 16), data = BUFFERS + 0x1000 + 64 * pick(random, 64);
-    uint64_t len = NET_ETH_SIZE + pick(random, 200);
-    bool right = pick(random, 8);
+    gpa_t header = BUFFERS + 16 * rig_pick(random, 16),
+          data = BUFFERS + 0x1000 + 64 * rig_pick(random, 64);
+    uint64_t len = NET_ETH_SIZE + rig_pick(random, 200);
+    bool right = rig_pick(random, 8);
     table += 16 * first;
     put_net_header(r, random, header);
     if (queue == 0) {
-        put_desc(r, table, data, right ? 12 + 8 * len : len, right ? 2 : pick_value(random), 1);
+        put_desc(r, table, data, right ? 12 + 8 * len : len, right ? 2 : rig_pick_value(random), 1);
         return;
     }
-    put_desc(r, table, header, right ? 12 : pick(random, 40), 1, first + 1);
+    put_desc(r, table, header, right ? 12 : rig_pick(random, 40), 1, first + 1);
     put_desc(r, table + 16, data, len, queue == 2 ? 1 : 0, first + 2);
-    put_desc(r, table + 32, BUFFERS + 0x800 + pick(random, 16), 1, right ? 2 : pick(random, 8), 0);
+    put_desc(r, table + 32, BUFFERS + 0x800 + rig_pick(random, 16), 1,
+             right ? 2 : rig_pick(random, 8), 0);
 }
 
 static uint64_t step_net_input(struct rig *r, uint64_t *random)
@@ -181,13 +163,14 @@ static uint64_t step_net_input(struct rig *r, uint64_t *random)
     uint8_t frame[2048];
     struct net_hdr hdr = {0};
     static const uint8_t mac[] = {0x52, 0x54, 0, 1, 2, 3};
-    size_t len = NET_ETH_SIZE + pick(random, pick(random, 3) ? 100 : sizeof frame - NET_ETH_SIZE);
-    memset(frame, (int)pick(random, 256), sizeof frame);
-    if (pick(random, 2))
+    size_t len =
+        NET_ETH_SIZE + rig_pick(random, rig_pick(random, 3) ? 100 : sizeof frame - NET_ETH_SIZE);
+    memset(frame, (int)rig_pick(random, 256), sizeof frame);
+    if (rig_pick(random, 2))
         memcpy(frame, mac, sizeof mac);
-    if (!pick(random, 4))
+    if (!rig_pick(random, 4))
         hdr = (struct net_hdr){.flags = 1, .csum_start = 14, .csum_offset = 6};
-    switch (pick(random, 8)) {
+    switch (rig_pick(random, 8)) {
     case 0:
         fake_net_set_busy(&r->network, true);
         return 0;
@@ -196,7 +179,7 @@ static uint64_t step_net_input(struct rig *r, uint64_t *random)
         fake_net_set_busy(&r->network, false);
         return r->network.sent;
     case 3:
-        fake_net_set_carrier(&r->network, pick(random, 3));
+        fake_net_set_carrier(&r->network, rig_pick(random, 3));
         return 0;
     default:
         return fake_net_input(&r->network, &hdr, frame, len);
@@ -205,12 +188,14 @@ static uint64_t step_net_input(struct rig *r, uint64_t *random)
 
 static uint64_t step_request(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)pick(random, 5);
-    unsigned q = n == 1 ? (unsigned)pick(random, 2) : n == NET ? (unsigned)pick(random, 3) : 0;
+    unsigned n = (unsigned)rig_pick(random, 5);
+    unsigned q = n == 1     ? (unsigned)rig_pick(random, 2)
+                 : n == NET ? (unsigned)rig_pick(random, 3)
+                            : 0;
     gpa_t at = RING(2 * n + q);
-    unsigned head = (unsigned)pick(random, 5);
-    bool direct = pick(random, 3);
-    if (n == NET && pick(random, 8))
+    unsigned head = (unsigned)rig_pick(random, 5);
+    bool direct = rig_pick(random, 3);
+    if (n == NET && rig_pick(random, 8))
         put_net_chain(r, random, q, direct ? at : TABLES, direct ? head : 0);
     else
         put_chain(r, random, direct ? at + 16 * head : TABLES);
@@ -219,30 +204,30 @@ static uint64_t step_request(struct rig *r, uint64_t *random)
     uint64_t idx = rig_read(r, at + 0x402, 2);
     rig_write(r, at + 0x404 + 2 * (idx % QUEUE_SIZE), 2, head);
     rig_write(r, at + 0x402, 2, idx + 1);
-    if (!pick(random, 8))
-        rig_write(r, at + 0x404 + 2 * QUEUE_SIZE, 2, idx + pick(random, 3));
-    if (pick(random, 4))
+    if (!rig_pick(random, 8))
+        rig_write(r, at + 0x404 + 2 * QUEUE_SIZE, 2, idx + rig_pick(random, 3));
+    if (rig_pick(random, 4))
         put32(r, virtio_devs[n] + 0x50, q);
     return rig_read(r, at + 0x802, 2) + (rig_read(r, virtio_devs[n] + 0x60, 4) << 16);
 }
 
 static uint64_t step_back_end(struct rig *r, uint64_t *random)
 {
-    struct fake_chr *c = pick(random, 2) ? &r->uart_chr : &r->console_chr;
+    struct fake_chr *c = rig_pick(random, 2) ? &r->uart_chr : &r->console_chr;
     uint64_t data[4] = {rig_random(random), rig_random(random), rig_random(random), 7};
-    if (!pick(random, 3))
+    if (!rig_pick(random, 3))
         return step_net_input(r, random);
-    switch (pick(random, 8)) {
+    switch (rig_pick(random, 8)) {
     case 0:
         c->room = 0;
         return 0;
     case 1:
     case 2:
     case 3:
-        fake_chr_give_room(c, pick(random, 2) ? SIZE_MAX : pick(random, 30));
+        fake_chr_give_room(c, rig_pick(random, 2) ? SIZE_MAX : rig_pick(random, 30));
         return c->out_len;
     default:
-        return fake_chr_input(c, data, 1 + pick(random, 32));
+        return fake_chr_input(c, data, 1 + rig_pick(random, 32));
     }
 }
 
@@ -259,16 +244,16 @@ static uint64_t lines(const struct rig *r)
 uint64_t traffic_step(struct rig *r, uint64_t *random)
 {
     uint64_t seen;
-    switch (pick(random, 8)) {
+    switch (rig_pick(random, 8)) {
     case 0:
-        rig_advance(r, pick(random, 2) ? pick(random, 100000) : pick(random, 100));
+        rig_advance(r, rig_pick(random, 2) ? rig_pick(random, 100000) : rig_pick(random, 100));
         seen = clock_deadline(&r->clock);
         break;
     case 1:
         seen = step_back_end(r, random);
         break;
     case 2:
-        seen = pick(random, 4) ? step_request(r, random) : step_start(r, random);
+        seen = rig_pick(random, 4) ? step_request(r, random) : step_start(r, random);
         break;
     case 3:
     case 4:
