@@ -184,15 +184,24 @@ bool interp_page_same(struct vcpu *v, struct code_page *page)
     return code_cache_made(it->code) == made;
 }
 
+/* A user that stands still may leave all the same, and its hart goes with it: not before the lock.
+ */
+static void interp_flush_users(struct interp_shared *s, const struct interp *but)
+{
+    pthread_mutex_lock(&s->lock);
+    for (struct interp *user = s->users; user; user = user->next)
+        if (user != but)
+            rv_tlb_flush(user->v->arch);
+    pthread_mutex_unlock(&s->lock);
+}
+
 void interp_forget(struct vcpu *v)
 {
     struct interp *it = v->engine_data;
     code_cache_reset(it->code);
     rv_fetch_forget(v->arch);
     /* The others' engines have not been told: what they hold goes with the epoch. */
-    for (struct interp *user = it->shared->users; user; user = user->next)
-        if (user != it)
-            rv_tlb_flush(user->v->arch);
+    interp_flush_users(it->shared, it);
 }
 
 /* ---- of processes ---- */
@@ -214,8 +223,8 @@ void interp_code_changed(struct vcpu *v, uint64_t start, uint64_t end)
         code_cache_reset(it->code);
     else
         changed = code_cache_check(it->code, start, end, interp_bytes_now, v);
-    for (struct interp *user = it->shared->users; changed && user; user = user->next)
-        rv_tlb_flush(user->v->arch);
+    if (changed)
+        interp_flush_users(it->shared, NULL);
 }
 
 bool interp_has_code(struct vcpu *v, uint64_t start, uint64_t end)
