@@ -1,4 +1,4 @@
-/* ptrace and the calls that wait for what it makes others do. */
+/* ptrace; what it makes others do is waited for in sys_wait.c. */
 #include "base/bits.h"
 #include "proc/guest_abi.h"
 #include "proc/signal_host.h"
@@ -259,7 +259,10 @@ static int64_t trace_prepare(struct thread *t, struct tracee *e, uint64_t mode, 
 static int64_t trace_go_on(struct thread *t, struct tracee *e, uint64_t request, uint64_t sig)
 {
     int64_t rc = trace_prepare(t, e, request, sig);
-    return rc ? rc : tracer_host(PTRACE_CONT, e->tid, 0, 0);
+    if (rc)
+        return rc;
+    e->kept = 0; /* not to be waited for any more */
+    return tracer_host(PTRACE_CONT, e->tid, 0, 0);
 }
 
 static int64_t trace_detach(struct thread *t, struct tracee *e, uint64_t sig)
@@ -384,66 +387,5 @@ int64_t sys_process_vm_writev(struct thread *t, const uint64_t a[SYSCALL_ARGS])
     int64_t rc = syscall_host(t, SYS_process_vm_writev, a);
     if (rc > 0)
         atomic_store(&t->process->tracer.writes, true);
-    return rc;
-}
-
-/* ---- waiting ---- */
-
-/* Is it for the program to know? */
-static bool wait_tells(struct thread *t, pid_t pid, int *status)
-{
-    struct tracer *r = &t->process->tracer;
-    bool tells = true;
-    pthread_mutex_lock(&r->lock);
-    if (WIFSTOPPED(*status))
-        tells = tracer_stopped(r, pid, status);
-    else if (!WIFCONTINUED(*status) && r->first)
-        tracer_ended(r, pid);
-    pthread_mutex_unlock(&r->lock);
-    return tells;
-}
-
-int64_t sys_wait4(struct thread *t, const uint64_t a[SYSCALL_ARGS])
-{
-    int status;
-    int64_t rc;
-    do {
-        rc = thread_host_call(t, SYS_wait4, a[0], guest_address(&status), a[2], a[3], 0, 0);
-    } while (rc > 0 && !wait_tells(t, (pid_t)rc, &status));
-    return rc > 0 && a[1] && !guest_write(a[1], &status, sizeof status) ? -EFAULT : rc;
-}
-
-/* si_code and si_status as wait4's status, and back. */
-static int wait_status(const siginfo_t *info)
-{
-    bool stopped = info->si_code == CLD_TRAPPED || info->si_code == CLD_STOPPED;
-    return stopped                          ? (int)((unsigned)info->si_status << 8 | 0x7f)
-           : info->si_code == CLD_CONTINUED ? 0xffff
-                                            : 0;
-}
-
-/* A stop that is not for the program is taken even if the program only wants to look. */
-static bool waitid_tells(struct thread *t, siginfo_t *info, uint64_t options)
-{
-    int status = wait_status(info);
-    bool stopped = WIFSTOPPED(status);
-    if (!info->si_pid || ((options & WNOWAIT) && !stopped))
-        return true;
-    bool tells = wait_tells(t, info->si_pid, &status);
-    if (tells && stopped && info->si_code == CLD_TRAPPED)
-        info->si_status = (int)((unsigned)status >> 8);
-    return tells;
-}
-
-int64_t sys_waitid(struct thread *t, const uint64_t a[SYSCALL_ARGS])
-{
-    siginfo_t info;
-    int64_t rc;
-    do {
-        memset(&info, 0, sizeof info);
-        rc = thread_host_call(t, SYS_waitid, a[0], a[1], guest_address(&info), a[3], a[4], 0);
-    } while (!rc && !waitid_tells(t, &info, a[3]));
-    if (rc == 0 && a[2] && !guest_write(a[2], &info, sizeof info))
-        return -EFAULT;
     return rc;
 }

@@ -14,6 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define PAUSE 100 /* microseconds between two looks */
+
 /* ---- the list ---- */
 
 void tracer_init(struct tracer *r)
@@ -155,16 +157,25 @@ static bool signal_ends(const volatile int *signal)
     return signal && *signal && *signal != SIGCHLD && *signal != TRACE_CALLED;
 }
 
-int tracee_await(const struct tracee *e, int *status, const volatile int *signal)
+int tracee_await(const struct tracee *e, int *status, struct tracer *others,
+                 const volatile int *signal)
 {
+    int options = WSTOPPED | WEXITED | WNOWAIT | __WALL | (others ? WNOHANG : 0);
     siginfo_t info = {.si_code = CLD_KILLED};
-    long rc;
-    do {
-        rc = syscall(SYS_waitid, P_PID, e->tid, &info, WSTOPPED | WEXITED | WNOWAIT | __WALL, NULL);
-    } while (rc < 0 && errno == EINTR && !signal_ends(signal));
-    if (rc < 0 && errno == EINTR)
-        return -EINTR;
-    if (rc || info.si_code != CLD_TRAPPED)
+    for (;;) {
+        long rc = syscall(SYS_waitid, P_PID, e->tid, &info, options, NULL);
+        if (rc < 0 && errno != EINTR)
+            return -ESRCH;
+        if (!rc && info.si_pid)
+            break;
+        if (signal_ends(signal))
+            return -EINTR;
+        if (others) {
+            tracer_serve(others, e);
+            usleep(PAUSE);
+        }
+    }
+    if (info.si_code != CLD_TRAPPED)
         return -ESRCH;
     return syscall(SYS_wait4, e->tid, status, __WALL, NULL) > 0 ? 0 : -ESRCH;
 }
@@ -189,7 +200,7 @@ static int64_t attach_wait(struct tracer *r, struct tracee *e, const volatile in
 {
     enum trace_kind kind;
     int status, rc;
-    while (!(rc = tracee_await(e, &status, signal))) {
+    while (!(rc = tracee_await(e, &status, r, signal))) {
         bool raised = tracee_raised(e, &kind);
         if (raised && kind == TRACE_NOT_A_GUEST)
             return -ESRCH;

@@ -31,6 +31,7 @@ struct tracee {
     bool called;   /* while it was starting */
     bool exiting;  /* it has told so itself */
     bool held;     /* stopped since it was made, until its maker tells */
+    int kept;      /* a stop for the program, as wait4's status, that it has not waited for yet */
 };
 
 struct tracer {
@@ -68,6 +69,12 @@ uint64_t tracer_host_options(uint64_t options);
  * *status as it is to see it. False: it was guise's own business, and is over.
  */
 bool tracer_stopped(struct tracer *r, pid_t tid, int *status);
+/*
+ * Takes the stops of all tracees of the calling thread but this one (NULL: all), as above, without
+ * waiting. What is for the program is kept. They may have been stopped anywhere in guise, with
+ * locks that others of their process wait for.
+ */
+void tracer_serve(struct tracer *r, const struct tracee *but);
 /* It tells of an end. */
 void tracer_ended(struct tracer *r, pid_t tid);
 

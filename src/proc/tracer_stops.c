@@ -165,7 +165,7 @@ static void child_made(struct tracer *r, const struct tracee *e)
     child->seized = e->seized;
     child->native = e->native;
     int status;
-    bool stopped = child->held || !tracee_await(child, &status, NULL);
+    bool stopped = child->held || !tracee_await(child, &status, NULL, NULL);
     child->held = false;
     if (!e->native && !(TRACEE_LOAD(e, cloning, &cloning) && cloning)) {
         tracer_host(PTRACE_DETACH, child->tid, 0, 0);
@@ -303,6 +303,29 @@ bool tracer_stopped(struct tracer *r, pid_t tid, int *status)
         return stop_event(r, tid, event, status);
     return rc ? stop_group(r, tid, WSTOPSIG(*status), false, status)
               : stop_signal(r, tid, &info, status);
+}
+
+/* True: there was one, and the list may be another. */
+static bool serve_one(struct tracer *r, const struct tracee *e)
+{
+    siginfo_t info = {0};
+    pid_t tid = e->tid;
+    if (syscall(SYS_waitid, P_PID, tid, &info, WSTOPPED | WNOHANG | __WALL | __WNOTHREAD, NULL) ||
+        info.si_pid != tid)
+        return false;
+    int status = STOPPED(info.si_status);
+    bool tells = tracer_stopped(r, tid, &status);
+    struct tracee *now = tracee_find(r, tid);
+    if (tells && now)
+        now->kept = status;
+    return true;
+}
+
+void tracer_serve(struct tracer *r, const struct tracee *but)
+{
+    const struct tracee *e = r->first;
+    while (e)
+        e = e != but && !e->kept && serve_one(r, e) ? r->first : e->next;
 }
 
 void tracer_ended(struct tracer *r, pid_t tid)
