@@ -21,7 +21,7 @@ static uint64_t refcount_load(unsigned order, const uint8_t *block, uint64_t i)
 {
     if (order < 3) {
         unsigned bits = 1u << order, per_byte = 8u >> order;
-        return (block[i / per_byte] >> (i % per_byte * bits)) & ((1u << bits) - 1);
+        return (unsigned)block[i / per_byte] >> (i % per_byte * bits) & ((1u << bits) - 1);
     }
     uint64_t v = 0;
     for (unsigned n = 1u << (order - 3), k = 0; k < n; k++)
