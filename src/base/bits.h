@@ -70,6 +70,15 @@ static inline uint16_t le16_get(const void *p)
     return v;
 }
 
+/* The product of polynomials over GF(2), which has 127 bits. */
+static inline unsigned __int128 bits_clmul(uint64_t a, uint64_t b)
+{
+    unsigned __int128 sum = 0;
+    for (; b; b &= b - 1)
+        sum ^= (unsigned __int128)a << __builtin_ctzll(b);
+    return sum;
+}
+
 static inline uint32_t le32_get(const void *p)
 {
     uint32_t v;

@@ -25,6 +25,12 @@ static uint64_t const_mulh(unsigned op, unsigned bits, uint64_t a, uint64_t b)
     return op == IR_MULHS ? const_mulhs(a, b) : const_mulhu(a, b) - (a >> 63 ? b : 0);
 }
 
+static uint64_t const_clmul(unsigned op, unsigned bits, uint64_t a, uint64_t b)
+{
+    uint64_t mask = bits == 64 ? UINT64_MAX : UINT32_MAX;
+    return (uint64_t)(bits_clmul(a & mask, b & mask) >> (op == IR_CLMULH ? bits : 0));
+}
+
 static uint64_t const_div(unsigned op, unsigned bits, uint64_t a, uint64_t b)
 {
     uint64_t mask = bits == 64 ? UINT64_MAX : UINT32_MAX;
@@ -82,6 +88,9 @@ static uint64_t const_binary(unsigned op, unsigned bits, uint64_t a, uint64_t b)
     case IR_MULHU:
     case IR_MULHSU:
         return const_mulh(op, bits, a, b);
+    case IR_CLMUL:
+    case IR_CLMULH:
+        return const_clmul(op, bits, a, b);
     case IR_DIVS:
     case IR_DIVU:
     case IR_REMS:

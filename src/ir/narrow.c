@@ -265,6 +265,7 @@ static uint32_t narrow_operand(const struct ir *ir, const struct ir_ins *ins, un
     case IR_ADD:
     case IR_SUB:
     case IR_MUL:
+    case IR_CLMUL:
     case IR_ANDN:
     case IR_ADDX2:
     case IR_ADDX4:

@@ -312,6 +312,14 @@ static void eval_home(struct eval *e, uint32_t snap)
     }
 }
 
+static uint64_t eval_clmul(unsigned bits, uint64_t a, uint64_t b, bool high)
+{
+    unsigned __int128 p = 0;
+    for (unsigned i = 0; i < bits; i++)
+        p ^= b >> i & 1 ? (unsigned __int128)a << i : 0;
+    return (uint64_t)(high ? p >> bits : p);
+}
+
 static uint64_t eval_int2(unsigned op, bool wide, uint64_t a, uint64_t b)
 {
     unsigned bits = wide ? 64 : 32;
@@ -354,6 +362,9 @@ static uint64_t eval_int2(unsigned op, bool wide, uint64_t a, uint64_t b)
         return (uint64_t)((unsigned __int128)ua * ub >> bits);
     case IR_MULHSU:
         return (uint64_t)((__int128)sa * (__int128)(unsigned __int128)ub >> bits);
+    case IR_CLMUL:
+    case IR_CLMULH:
+        return eval_clmul(bits, ua, ub, op == IR_CLMULH);
     case IR_DIVS:
         return !sb ? UINT64_MAX : sa == min && sb == -1 ? a : (uint64_t)(sa / sb);
     case IR_DIVU:

@@ -31,10 +31,10 @@ static int64_t interesting(uint64_t *seed)
 
 #define PICK(seed, list) (list)[below(seed, sizeof(list) / sizeof((list)[0]))]
 
-static const unsigned ops2[] = {IR_ADD,  IR_ADD,  IR_ADD,  IR_SUB, IR_SUB,   IR_AND,   IR_AND,
-                                IR_OR,   IR_XOR,  IR_SHL,  IR_SHR, IR_SAR,   IR_SHL,   IR_SHR,
-                                IR_SAR,  IR_ROL,  IR_ROR,  IR_MUL, IR_MULHS, IR_MULHU, IR_MULHSU,
-                                IR_DIVS, IR_DIVU, IR_REMS, IR_REMU};
+static const unsigned ops2[] = {IR_ADD,  IR_ADD,  IR_ADD,  IR_SUB,  IR_SUB,   IR_AND,   IR_AND,
+                                IR_OR,   IR_XOR,  IR_SHL,  IR_SHR,  IR_SAR,   IR_SHL,   IR_SHR,
+                                IR_SAR,  IR_ROL,  IR_ROR,  IR_MUL,  IR_MULHS, IR_MULHU, IR_MULHSU,
+                                IR_DIVS, IR_DIVU, IR_REMS, IR_REMU, IR_CLMUL, IR_CLMULH};
 static const unsigned ops1[] = {IR_NOT,   IR_NEG,   IR_CLZ,    IR_CTZ,   IR_POPCNT,
                                 IR_BSWAP, IR_SEXT8, IR_SEXT16, IR_ZEXT8, IR_ZEXT16};
 static const unsigned compares[] = {IR_EQ, IR_NE, IR_LTS, IR_GES, IR_LTU, IR_GEU};

@@ -60,6 +60,14 @@ static uint64_t high(unsigned op, unsigned t, uint64_t a, uint64_t b)
     return (uint64_t)(p >> width(t));
 }
 
+static uint64_t product_of_polynomials(unsigned op, unsigned t, uint64_t a, uint64_t b)
+{
+    unsigned __int128 p = 0;
+    for (unsigned i = 0; i < width(t); i++)
+        p ^= b >> i & 1 ? (unsigned __int128)a << i : 0;
+    return (uint64_t)(op == IR_CLMULH ? p >> width(t) : p);
+}
+
 static uint64_t integer2(unsigned op, unsigned t, uint64_t a, uint64_t b)
 {
     unsigned w = width(t), n = (unsigned)(b % w);
@@ -98,6 +106,9 @@ static uint64_t integer2(unsigned op, unsigned t, uint64_t a, uint64_t b)
     case IR_MULHU:
     case IR_MULHSU:
         return high(op, t, a, b);
+    case IR_CLMUL:
+    case IR_CLMULH:
+        return product_of_polynomials(op, t, a, b);
     default:
         return divide(op, t, a, b);
     }

@@ -121,6 +121,10 @@ static void emit_needs(const void *ctx, ir_ref ref, struct ra_needs *needs)
     case IR_REMU:
         needs->clobbers = 1u << RDX;
         break;
+    case IR_CLMUL:
+    case IR_CLMULH:
+        needs->clobbers = 1u << EMIT_CLMUL_X;
+        break;
     case IR_SHL:
     case IR_SHR:
     case IR_SAR:

@@ -14,6 +14,7 @@
 
 #define EMIT_SCRATCH RAX
 #define EMIT_SCRATCH_X XMM15
+#define EMIT_CLMUL_X (RA_FP + XMM14) /* where it needs two */
 #define EMIT_MEM_BASE R14
 #define EMIT_FRAME_SCRATCH RA_FRAME /* slot 0 */
 #define EMIT_FRAME_SLOTS (BACK_FRAME / 8)

@@ -254,6 +254,21 @@ static void emit_mul_high(struct emit *e, ir_ref ref, enum asm_op op)
     emit_to(e, &o, RDX);
 }
 
+static void emit_clmul(struct emit *e, ir_ref ref)
+{
+    struct emit_bin o = emit_bin(e, ref);
+    enum asm_xmm other = emit_xmm(EMIT_CLMUL_X);
+    emit_move(e, o.ins->type, EMIT_SCRATCH, o.la);
+    asm_xr(&e->a, ASM_MOVD, o.size, EMIT_SCRATCH_X, EMIT_SCRATCH);
+    emit_move(e, o.ins->type, EMIT_SCRATCH, o.lb);
+    asm_xr(&e->a, ASM_MOVD, o.size, other, EMIT_SCRATCH);
+    asm_xxi(&e->a, ASM_PCLMULQDQ, EMIT_SCRATCH_X, other, 0);
+    if (o.ins->op == IR_CLMULH)
+        asm_xi(&e->a, ASM_PSRLDQ, EMIT_SCRATCH_X, (uint8_t)o.size);
+    asm_rx(&e->a, ASM_MOVD, o.size, EMIT_SCRATCH, EMIT_SCRATCH_X);
+    emit_to(e, &o, EMIT_SCRATCH);
+}
+
 static bool emit_is_rem(unsigned op)
 {
     return op == IR_REMS || op == IR_REMU;
@@ -536,6 +551,9 @@ bool emit_has_int(const struct emit *e, ir_ref ref)
         return e->t->features.bmi1;
     case IR_POPCNT:
         return e->t->features.popcnt;
+    case IR_CLMUL:
+    case IR_CLMULH:
+        return e->t->features.pclmul;
     default:
         return true;
     }
@@ -592,6 +610,10 @@ static bool emit_arithmetic(struct emit *e, ir_ref ref)
     case IR_MULHU:
     case IR_MULHSU:
         emit_mul_high(e, ref, ASM_MUL1);
+        return true;
+    case IR_CLMUL:
+    case IR_CLMULH:
+        emit_clmul(e, ref);
         return true;
     case IR_DIVS:
     case IR_DIVU:

@@ -4,6 +4,7 @@
  * A slow path is `call slow thunk; test eax, imm32`: the immediate is the distance from itself to
  * the descriptor, the instruction harmless when it is executed after the return.
  */
+#include "base/bits.h"
 #include "engine/dbt/emit.h"
 #include "isa/riscv64/fp.h"
 
@@ -128,6 +129,8 @@ static uint32_t emit_slow_kind(const struct ir_ins *ins)
     case IR_CLZ:
     case IR_CTZ:
     case IR_POPCNT:
+    case IR_CLMUL:
+    case IR_CLMULH:
         return SLOW_INT;
     default:
         return SLOW_FP;
@@ -328,7 +331,7 @@ static void slow_flags(const struct slow *s)
                   (x & 16 ? FP_UF : 0) | (x & 32 ? FP_NX : 0));
 }
 
-static uint64_t slow_int(unsigned how, uint64_t v)
+static uint64_t slow_int(unsigned how, uint64_t v, uint64_t b)
 {
     unsigned width = (how >> 8 & 0xff) == IR_I64 ? 64 : 32;
     switch (how & 0xff) {
@@ -336,6 +339,10 @@ static uint64_t slow_int(unsigned how, uint64_t v)
         return v ? (unsigned)__builtin_clzll(v) - (64 - width) : width;
     case IR_CTZ:
         return v ? (unsigned)__builtin_ctzll(v) : width;
+    case IR_CLMUL:
+        return (uint64_t)bits_clmul(v, b);
+    case IR_CLMULH:
+        return (uint64_t)(bits_clmul(v, b) >> width);
     default:
         return (unsigned)__builtin_popcountll(v);
     }
@@ -356,7 +363,7 @@ static uint64_t slow_run(const struct slow *s)
     case SLOW_FP:
         return ((back_fp_fn)s->helpers[BACK_HELPER_FP])(s->state, extra, a, b, c);
     case SLOW_INT:
-        return slow_int(extra, a);
+        return slow_int(extra, a, b);
     default:
         return ((back_call_fn)s->helpers[extra])(s->state, a, b, c);
     }

@@ -110,7 +110,8 @@ static const struct alu_row alu_rows[RV_OP_COUNT] = {
     [RV_OP_BINV] = {ALU_OWN, 0},         [RV_OP_BINVI] = {ALU_OWN, 0},
     [RV_OP_BEXT] = {ALU_OWN, 0},         [RV_OP_BEXTI] = {ALU_OWN, 0},
     [RV_OP_CZERO_EQZ] = {ALU_OWN, 0},    [RV_OP_CZERO_NEZ] = {ALU_OWN, 0},
-    [RV_OP_ORC_B] = {ALU_OWN, 0},
+    [RV_OP_ORC_B] = {ALU_OWN, 0},        [RV_OP_CLMULR] = {ALU_OWN, 0},
+    [RV_OP_CLMUL] = {ALU_2, IR_CLMUL},   [RV_OP_CLMULH] = {ALU_2, IR_CLMULH},
 };
 
 static ir_ref shifted_add(struct front *f, const struct rv_insn *in, ir_ref a, unsigned shift)
@@ -182,6 +183,9 @@ static ir_ref alu_special(struct front *f, const struct rv_insn *in, ir_ref a, i
         return ir_select(ir, ir_op2(ir, IR_EQ, b, ir_i64(ir, 0)), ir_i64(ir, 0), a);
     case RV_OP_ORC_B:
         return orc_b(f, a);
+    case RV_OP_CLMULR: /* the upper 64 of the 127 bits */
+        return ir_op2(ir, IR_OR, ir_op2(ir, IR_SHL, ir_op2(ir, IR_CLMULH, a, b), ir_i64(ir, 1)),
+                      ir_op2(ir, IR_SHR, ir_op2(ir, IR_CLMUL, a, b), ir_i64(ir, 63)));
     case RV_OP_CZERO_NEZ:
         return ir_select(ir, ir_op2(ir, IR_EQ, b, ir_i64(ir, 0)), a, ir_i64(ir, 0));
     default:

@@ -383,30 +383,21 @@ static inline uint64_t rv_alu_bset(uint64_t a, uint64_t b)
     return a | UINT64_C(1) << (b & 63);
 }
 
-/* Zbc: the product of polynomials over GF(2) has 127 bits ---------------------------------------
- */
-
-static inline unsigned __int128 rv_clmul_wide(uint64_t a, uint64_t b)
-{
-    unsigned __int128 sum = 0;
-    for (unsigned i = 0; i < 64; i++)
-        sum ^= b >> i & 1 ? (unsigned __int128)a << i : 0;
-    return sum;
-}
+/* Zbc ----------------------------------------------------------------------------------------- */
 
 static inline uint64_t rv_alu_clmul(uint64_t a, uint64_t b)
 {
-    return (uint64_t)rv_clmul_wide(a, b);
+    return (uint64_t)bits_clmul(a, b);
 }
 
 static inline uint64_t rv_alu_clmulh(uint64_t a, uint64_t b)
 {
-    return (uint64_t)(rv_clmul_wide(a, b) >> 64);
+    return (uint64_t)(bits_clmul(a, b) >> 64);
 }
 
 static inline uint64_t rv_alu_clmulr(uint64_t a, uint64_t b)
 {
-    return (uint64_t)(rv_clmul_wide(a, b) >> 63);
+    return (uint64_t)(bits_clmul(a, b) >> 63);
 }
 
 /* Zicond -------------------------------------------------------------------------------------- */
