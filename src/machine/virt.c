@@ -5,6 +5,7 @@
 #include "dev/goldfish_rtc.h"
 #include "dev/ns16550.h"
 #include "dev/sifive_test.h"
+#include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_net.h"
 #include "isa/riscv64/compare.h"
 #include "isa/riscv64/ops.h"
@@ -343,6 +344,21 @@ void virt_set_link(struct machine *m, unsigned net, bool up)
     struct virt *virt = virt_of(m);
     if (net < virt->config.net_count)
         virtio_net_set_link(virt->nics[net], up);
+}
+
+bool virt_plugged(struct machine *m, unsigned net)
+{
+    return virtio_net_plugged(virt_of(m)->nics[net]);
+}
+
+void virt_disk_stats(struct machine *m, unsigned disk, struct virtio_blk_stats *out)
+{
+    virtio_blk_stats(virt_of(m)->disks[disk], out);
+}
+
+bool virt_press_power(struct machine *m)
+{
+    return virtio_input_press(virt_of(m)->button);
 }
 
 void virt_announce(struct machine *m)

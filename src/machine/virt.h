@@ -7,6 +7,7 @@
 
 #include "block/block.h"
 #include "chr/chr.h"
+#include "dev/virtio/virtio_blk.h"
 #include "machine/machine.h"
 #include "net/net.h"
 
@@ -43,5 +44,11 @@ const void *virt_device_tree(struct machine *m, size_t *size);
 
 /* Plugs the cable of network card `net` in or pulls it out. Any thread. */
 void virt_set_link(struct machine *m, unsigned net, bool up);
+/* Whether it is in; `net` must exist. Any thread. */
+bool virt_plugged(struct machine *m, unsigned net);
+/* Counters of disk `disk`, which must exist. Any thread. */
+void virt_disk_stats(struct machine *m, unsigned disk, struct virtio_blk_stats *out);
+/* Presses the power button; false if the guest has no driver for it. Any thread. */
+bool virt_press_power(struct machine *m);
 /* The machine has come from elsewhere: guests tell their networks. Any thread. */
 void virt_announce(struct machine *m);

@@ -415,6 +415,15 @@ static void put_pci(struct tree *t, const struct virt *virt)
     end(t);
 }
 
+static void put_virtio(struct tree *t, const struct virt *virt, gpa_t base, unsigned irq)
+{
+    begin_at(t, "virtio_mmio", base);
+    put_string(t, "compatible", "virtio,mmio");
+    put_reg(t, base, VIRTIO_MMIO_SIZE);
+    put_irq(t, virt, irq);
+    end(t);
+}
+
 static void put_soc(struct tree *t, const struct virt *virt)
 {
     begin(t, "soc");
@@ -443,14 +452,9 @@ static void put_soc(struct tree *t, const struct virt *virt)
     put_irq(t, virt, VIRT_IRQ_UART);
     end(t);
 
-    for (unsigned i = 0; i < VIRT_VIRTIO_SLOTS; i++) {
-        uint64_t base = VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE;
-        begin_at(t, "virtio_mmio", base);
-        put_string(t, "compatible", "virtio,mmio");
-        put_reg(t, base, VIRTIO_MMIO_SIZE);
-        put_irq(t, virt, VIRT_IRQ_VIRTIO + i);
-        end(t);
-    }
+    for (unsigned i = 0; i < VIRT_VIRTIO_SLOTS; i++)
+        put_virtio(t, virt, VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE, VIRT_IRQ_VIRTIO + i);
+    put_virtio(t, virt, VIRT_BUTTON, VIRT_IRQ_BUTTON);
     if (virt->config.pci)
         put_pci(t, virt);
     end(t);

@@ -21,6 +21,7 @@
 #define VIRT_APLIC_S 0xd000000u
 #define VIRT_UART 0x10000000u
 #define VIRT_VIRTIO 0x10001000u
+#define VIRT_BUTTON 0x10010000u
 #define VIRT_IMSIC_M 0x24000000u
 #define VIRT_IMSIC_S 0x28000000u
 #define VIRT_PCI_ECAM 0x30000000u
@@ -30,7 +31,7 @@
 #define VIRT_PCI_HIGH_SIZE (UINT64_C(16) << 30) /* behind RAM, aligned to its size */
 
 /* Sources of the interrupt controller. */
-enum { VIRT_IRQ_VIRTIO = 1, VIRT_IRQ_UART = 10, VIRT_IRQ_RTC = 11, VIRT_IRQ_PCI = 32 };
+enum { VIRT_IRQ_VIRTIO = 1, VIRT_IRQ_UART = 10, VIRT_IRQ_RTC = 11, VIRT_IRQ_BUTTON = 12, VIRT_IRQ_PCI = 32 };
 
 #define VIRT_TIMEBASE 10000000u /* Hz; one tick is 100 ns */
 #define VIRT_NS_PER_TICK 100u
@@ -56,7 +57,8 @@ struct virt {
     struct sbi sbi; /* used when there is no firmware */
     bool has_sbi;
     struct device *aclint;
-    struct device *nics[VIRT_VIRTIO_SLOTS];
+    struct device *disks[VIRT_VIRTIO_SLOTS], *nics[VIRT_VIRTIO_SLOTS];
+    struct device *button;
     struct device *plic;                   /* without AIA */
     struct device *aplic, *imsic;          /* with AIA */
     struct image kernel, initrd, firmware; /* fd -1 when not given */

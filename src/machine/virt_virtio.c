@@ -1,11 +1,13 @@
 /*
  * The virtio devices of the board `virt`: disks, then entropy, then networks. They are in the slots
- * of MMIO, which are always there, or behind a PCI bridge, from slot 1 on.
+ * of MMIO, which are always there, or behind a PCI bridge, from slot 1 on. The power button, one of
+ * MMIO always, is behind all slots.
  */
 #include "machine/virt_internal.h"
 
 #include "base/bits.h"
 #include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_pci.h"
@@ -30,7 +32,8 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
         return virt->nics[nic] = virtio_net_new(virt->m.mem, irq, id, c->nets[nic], err);
     }
     snprintf(id, sizeof id, "disk%u", i);
-    return virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, c->deterministic, err);
+    return virt->disks[i] =
+               virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, c->deterministic, err);
 }
 
 static unsigned virtio_count(const struct virt *virt)
@@ -96,6 +99,11 @@ static int virtio_behind_pci(struct virt *virt, struct error *err)
 
 int virt_virtio(struct virt *virt, struct error *err)
 {
-    return virt->config.pci ? virtio_behind_pci(virt, err)
-                            : virtio_slots(virt, virtio_count(virt), err);
+    int rc = virt->config.pci ? virtio_behind_pci(virt, err)
+                              : virtio_slots(virt, virtio_count(virt), err);
+    if (rc)
+        return rc;
+    virt->button =
+        virtio_input_new(virt->m.mem, virt_irq(virt, VIRT_IRQ_BUTTON), "power-button", err);
+    return virt_add(virt, virt->button, VIRT_BUTTON, VIRTIO_MMIO_SIZE, &virtio_mmio, err);
 }

@@ -9,6 +9,7 @@
 #include "dev/plic.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_console.h"
+#include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_rng.h"
@@ -368,12 +369,14 @@ static void rig_make_virtio(struct rig *r)
                                fake_block(&r->ro_disk), NULL, true, NULL);
     r->net = virtio_net_new(r->as, plic_input(r->plic, RIG_IRQ_NET), "net0", fake_net(&r->network),
                             NULL);
+    r->button = virtio_input_new(r->as, plic_input(r->plic, RIG_IRQ_BUTTON), "button", NULL);
     rig_map(r, RIG_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->blk);
     rig_map(r, RIG_CONSOLE, VIRTIO_MMIO_SIZE, &virtio_mmio, r->console);
     rig_map(r, RIG_RNG, VIRTIO_MMIO_SIZE, &virtio_mmio, r->rng);
     rig_map(r, RIG_EMPTY, VIRTIO_MMIO_SIZE, &virtio_mmio_empty, r->empty);
     rig_map(r, RIG_RO_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->ro_blk);
     rig_map(r, RIG_NET, VIRTIO_MMIO_SIZE, &virtio_mmio, r->net);
+    rig_map(r, RIG_BUTTON, VIRTIO_MMIO_SIZE, &virtio_mmio, r->button);
 }
 
 struct rig *rig_new(void)

@@ -1,14 +1,16 @@
 #include "traffic.h"
 
 #include "base/bits.h"
+#include "dev/virtio/virtio_input.h"
 
-#define RING(n) (RIG_RAM + 0x1000 * (n))
-#define TABLES (RIG_RAM + 0xc000)
+/* Of device n, queue q; the network card is the one that has three. */
+#define RING(n, q) (RIG_RAM + 0x1000 * (2 * (n) + (q) + ((n) > NET)))
+#define TABLES (RIG_RAM + 0xd000)
 #define BUFFERS (RIG_RAM + 0x10000)
-#define NET 4u /* the network card, whose third queue has the last ring */
+#define NET 4u
 #define QUEUE_SIZE 8u
 
-static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET};
+static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET, RIG_BUTTON};
 
 static gpa_t pick_register(uint64_t *random)
 {
@@ -29,7 +31,7 @@ static gpa_t pick_register(uint64_t *random)
     case 6:
         return RIG_RTC + 4 * rig_pick(random, 9);
     default:
-        return RIG_VIRTIO + 0x1000 * rig_pick(random, 6) + 4 * rig_pick(random, 0x50);
+        return RIG_VIRTIO + 0x1000 * rig_pick(random, 7) + 4 * rig_pick(random, 0x50);
     }
 }
 
@@ -54,7 +56,7 @@ static void put32(struct rig *r, gpa_t gpa, uint64_t v)
 /* Starts a device the way a driver does, now and then with a wrong size or address. */
 static uint64_t step_start(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)rig_pick(random, 5);
+    unsigned n = (unsigned)rig_pick(random, ARRAY_SIZE(virtio_devs));
     gpa_t dev = virtio_devs[n];
     uint64_t features = rig_pick(random, 4) ? UINT64_C(0x130000000) : UINT64_C(0x100000000);
     if (n == NET && rig_pick(random, 4))
@@ -67,7 +69,7 @@ static uint64_t step_start(struct rig *r, uint64_t *random)
     }
     put32(r, dev + 0x70, 11);
     for (unsigned q = 0; q < (n == NET ? 3 : 2); q++) {
-        gpa_t at = RING(2 * n + q);
+        gpa_t at = RING(n, q);
         put32(r, dev + 0x30, q);
         put32(r, dev + 0x38, rig_pick(random, 20) ? QUEUE_SIZE : rig_pick_value(random));
         put32(r, dev + 0x80, at);
@@ -188,11 +190,11 @@ static uint64_t step_net_input(struct rig *r, uint64_t *random)
 
 static uint64_t step_request(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)rig_pick(random, 5);
+    unsigned n = (unsigned)rig_pick(random, ARRAY_SIZE(virtio_devs));
     unsigned q = n == 1     ? (unsigned)rig_pick(random, 2)
                  : n == NET ? (unsigned)rig_pick(random, 3)
                             : 0;
-    gpa_t at = RING(2 * n + q);
+    gpa_t at = RING(n, q);
     unsigned head = (unsigned)rig_pick(random, 5);
     bool direct = rig_pick(random, 3);
     if (n == NET && rig_pick(random, 8))
@@ -217,6 +219,8 @@ static uint64_t step_back_end(struct rig *r, uint64_t *random)
     uint64_t data[4] = {rig_random(random), rig_random(random), rig_random(random), 7};
     if (!rig_pick(random, 3))
         return step_net_input(r, random);
+    if (!rig_pick(random, 10))
+        return virtio_input_press(r->button);
     switch (rig_pick(random, 8)) {
     case 0:
         c->room = 0;

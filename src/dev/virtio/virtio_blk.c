@@ -86,6 +86,7 @@ struct virtio_blk {
     bool stalled;        /* the ring has requests that found none unused */
     bool stopping;       /* takes no more requests */
     pthread_cond_t idle; /* none is in flight */
+    struct virtio_blk_stats stats;
 
     uint64_t capacity; /* sectors */
 };
@@ -173,11 +174,42 @@ static uint8_t virtio_blk_prepare(struct virtio_blk_request *r, uint64_t sector)
     }
 }
 
+static void virtio_blk_count(struct virtio_blk_stats *s, const struct virtio_blk_request *r)
+{
+    switch (r->io.op) {
+    case BLOCK_READ:
+        s->reads++;
+        s->read_bytes += r->chain->writable_bytes;
+        break;
+    case BLOCK_WRITE:
+        s->writes++;
+        s->write_bytes += r->chain->readable_bytes;
+        break;
+    case BLOCK_FLUSH:
+        s->flushes++;
+        break;
+    case BLOCK_DISCARD:
+    case BLOCK_WRITE_ZEROES:
+        s->discards++;
+        break;
+    }
+}
+
+void virtio_blk_stats(struct device *dev, struct virtio_blk_stats *out)
+{
+    pthread_mutex_lock(&dev->lock);
+    *out = virtio_blk_of(virtio_dev_of(dev))->stats;
+    pthread_mutex_unlock(&dev->lock);
+}
+
 /* r->io is done: the next thing to do, or the request's status. */
 static uint8_t virtio_blk_next(struct virtio_blk_request *r, int rc)
 {
-    if (rc && !(r->io.op == BLOCK_DISCARD && rc == -ENOTSUP))
+    if (rc && !(r->io.op == BLOCK_DISCARD && rc == -ENOTSUP)) {
+        r->blk->stats.errors++;
         return S_IOERR;
+    }
+    virtio_blk_count(&r->blk->stats, r);
     if (r->io.op == BLOCK_READ)
         virtq_chain_write(r->chain, NULL, r->chain->writable_bytes);
     /* What a driver that knows no flush has written must be durable (section 5.2.6.2). */

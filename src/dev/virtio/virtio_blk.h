@@ -21,3 +21,13 @@
 struct device *virtio_blk_new(struct addrspace *mem, struct irq_line irq, const char *id,
                               struct block *block, const char *serial, bool at_once,
                               struct error *err);
+
+/* What has been done since the device was made; bytes of requests that succeeded. */
+struct virtio_blk_stats {
+    uint64_t reads, read_bytes, writes, write_bytes;
+    uint64_t flushes, discards; /* discards: and writes of zeroes, range by range */
+    uint64_t errors;
+};
+
+/* Any thread, lock not held. */
+void virtio_blk_stats(struct device *dev, struct virtio_blk_stats *out);
