@@ -94,6 +94,12 @@ static void vm_reset(struct vm *vm)
     }
 }
 
+void vm_go_on(struct vm *vm)
+{
+    if (!vm->debug_held && !vm->held && !vm->ended)
+        vm_resume(vm);
+}
+
 /* On the loop's thread, after vm_attention. */
 static void vm_event(void *ctx)
 {
@@ -106,8 +112,7 @@ static void vm_event(void *ctx)
         return;
     }
     vm_reclaim_due(vm);
-    if (!vm->debug_held)
-        vm_resume(vm);
+    vm_go_on(vm);
 }
 
 static void vm_quit_job(void *ctx)
@@ -317,6 +322,7 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
         return NULL;
     }
     vm->config = *config;
+    vm->held = config->paused;
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
@@ -368,9 +374,8 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     int rc = vm_threads_start(vm, threads, err);
     if (rc)
         return rc;
-    uint64_t start = loop_now_ns();
-    if (!vm->debug_held)
-        vm_resume(vm);
+    vm->started_ns = loop_now_ns();
+    vm_go_on(vm);
     vm_reclaim_start(vm);
     loop_run(vm->loop);
     vm_reclaim_stop(vm);
@@ -379,7 +384,8 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     vm_threads_end(vm, threads);
     clock_stop(&vm->machine->clock);
     loop_timer_cancel(vm->loop, &vm->clock_timer);
-    vm->host_ns += loop_now_ns() - start;
+    vm->host_ns += loop_now_ns() - vm->started_ns;
+    vm->started_ns = 0;
     vm_debug_ended(vm);
     *result = vm->result;
     if (vm->failed)
@@ -403,9 +409,12 @@ static uint64_t resident_kib(void)
 
 void vm_stats(struct vm *vm, struct vm_stats *out)
 {
+    bool runs = vm->state == RUN_RUNNING;
+    if (runs)
+        vm_pause(vm);
     *out = (struct vm_stats){
         .guest_ns = clock_ns(&vm->machine->clock),
-        .host_ns = vm->host_ns,
+        .host_ns = vm->host_ns + (vm->started_ns ? loop_now_ns() - vm->started_ns : 0),
         .resident_kib = resident_kib(),
         .given_back_kib = vm->reclaim.dropped / 1024,
     };
@@ -414,6 +423,8 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
         vm->engine->stats(&vm->machine->vcpus[i], &s);
         engine_stats_add(&out->engine, &s);
     }
+    if (runs)
+        vm_event(vm); /* what has happened meanwhile comes before going on */
 }
 
 bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out)
@@ -424,12 +435,93 @@ bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out)
     return true;
 }
 
+bool vm_link(struct vm *vm, unsigned net)
+{
+    return virt_plugged(vm->machine, net);
+}
+
+bool vm_disk_info(struct vm *vm, unsigned disk, struct vm_disk_info *out)
+{
+    if (disk >= vm->config.disk_count)
+        return false;
+    const struct block *b = vm->disks[disk];
+    *out = (struct vm_disk_info){
+        .path = block_path(b),
+        .format = block_format(b),
+        .size = block_size(b),
+        .readonly = block_readonly(b),
+    };
+    struct virtio_blk_stats s;
+    virt_disk_stats(vm->machine, disk, &s);
+    out->reads = s.reads;
+    out->read_bytes = s.read_bytes;
+    out->writes = s.writes;
+    out->write_bytes = s.write_bytes;
+    out->flushes = s.flushes;
+    out->discards = s.discards;
+    out->errors = s.errors;
+    return true;
+}
+
 int vm_set_link(struct vm *vm, unsigned net, bool up)
 {
     if (net >= vm->config.net_count)
         return -ENODEV;
     virt_set_link(vm->machine, net, up);
     return 0;
+}
+
+const struct vm_config *vm_config(const struct vm *vm)
+{
+    return &vm->config;
+}
+
+const char *vm_engine_name(const struct vm *vm)
+{
+    return vm->engine->name;
+}
+
+struct loop *vm_loop(struct vm *vm)
+{
+    return vm->loop;
+}
+
+/* ---- control ---- */
+
+enum vm_activity vm_activity(const struct vm *vm)
+{
+    if (vm->held)
+        return VM_PAUSED;
+    return vm->debug_held ? VM_DEBUGGED : VM_RUNNING;
+}
+
+void vm_hold(struct vm *vm)
+{
+    vm->held = true;
+    vm_pause(vm);
+    vm_drain(vm);
+}
+
+void vm_release(struct vm *vm)
+{
+    vm->held = false;
+    vm_event(vm);
+}
+
+int vm_restart(struct vm *vm, struct error *err)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->reset_pending = true;
+    pthread_mutex_unlock(&vm->lock);
+    vm_event(vm);
+    if (vm->failed && err)
+        *err = vm->error;
+    return vm->failed;
+}
+
+bool vm_press_power(struct vm *vm)
+{
+    return virt_press_power(vm->machine);
 }
 
 const void *vm_device_tree(struct vm *vm, size_t *size)

@@ -47,6 +47,7 @@ struct vm_config {
     uint64_t code_cache; /* bytes for translated code, for each cpu; 0: the engine's choice */
     const char *dump;    /* what the engine compiles is written to this file; NULL: no */
     const char *load;    /* start from this saved state instead of power-on; NULL: no */
+    bool paused;         /* nothing runs until vm_release */
 };
 
 /* Defaults: engine auto, 1 cpu, 256 MiB, 39 bits, console stdio. */
@@ -110,12 +111,56 @@ struct vm_stats {
     uint64_t given_back_kib;    /* zero pages of memory that were given back to the host */
 };
 
+/* While the machine runs: for the loop's thread, and all vCPUs stop for a moment. */
 void vm_stats(struct vm *vm, struct vm_stats *out);
+
+struct vm_disk_info {
+    const char *path, *format;
+    uint64_t size; /* bytes */
+    bool readonly;
+    /* What the guest has done, as struct virtio_blk_stats has it. */
+    uint64_t reads, read_bytes, writes, write_bytes, flushes, discards, errors;
+};
+
+/* False if there is no such disk. Any thread. */
+bool vm_disk_info(struct vm *vm, unsigned disk, struct vm_disk_info *out);
 
 /* Counters of network card `net`; false if there is none. Any thread. */
 bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out);
 /* Plugs its cable in or pulls it out. -ENODEV if there is no such card. Any thread. */
 int vm_set_link(struct vm *vm, unsigned net, bool up);
+/* Whether the cable of a card that there is is in. Any thread. */
+bool vm_link(struct vm *vm, unsigned net);
+
+/* What the machine was made from, and which engine it got. Any thread. */
+const struct vm_config *vm_config(const struct vm *vm);
+const char *vm_engine_name(const struct vm *vm);
+
+/*
+ * Control of a machine that runs, by what is called from its event loop (docs/control.md): whoever
+ * wants to add descriptors to it does so before vm_run and removes them afterwards. The functions
+ * belong to the loop's thread.
+ */
+struct loop *vm_loop(struct vm *vm);
+
+enum vm_activity {
+    VM_RUNNING,
+    VM_PAUSED,   /* vm_hold */
+    VM_DEBUGGED, /* the debugger has stopped it */
+};
+
+enum vm_activity vm_activity(const struct vm *vm);
+/*
+ * Pauses: when it returns, no vCPU runs, guest time stands still and no disk request is in flight.
+ * Frames from the network still land in buffers that the guest has given. Twice is as once.
+ */
+void vm_hold(struct vm *vm);
+/* Lets a paused machine go on, if no debugger holds it. */
+void vm_release(struct vm *vm);
+/* Power-on state now, paused or not; a failure, with *err, also ends vm_run. */
+int vm_restart(struct vm *vm, struct error *err);
+/* Presses the power button; false if the guest has no driver for it. */
+bool vm_press_power(struct vm *vm);
 
 /* Device tree in FDT format, valid until vm_free. */
 const void *vm_device_tree(struct vm *vm, size_t *size);
