@@ -31,7 +31,13 @@
 #define VIRT_PCI_HIGH_SIZE (UINT64_C(16) << 30) /* behind RAM, aligned to its size */
 
 /* Sources of the interrupt controller. */
-enum { VIRT_IRQ_VIRTIO = 1, VIRT_IRQ_UART = 10, VIRT_IRQ_RTC = 11, VIRT_IRQ_BUTTON = 12, VIRT_IRQ_PCI = 32 };
+enum {
+    VIRT_IRQ_VIRTIO = 1,
+    VIRT_IRQ_UART = 10,
+    VIRT_IRQ_RTC = 11,
+    VIRT_IRQ_BUTTON = 12,
+    VIRT_IRQ_PCI = 32
+};
 
 #define VIRT_TIMEBASE 10000000u /* Hz; one tick is 100 ns */
 #define VIRT_NS_PER_TICK 100u

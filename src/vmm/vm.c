@@ -407,14 +407,35 @@ static uint64_t resident_kib(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
 }
 
-void vm_stats(struct vm *vm, struct vm_stats *out)
+/* For what belongs to the vCPUs' threads: stops them. False: they were still. */
+static bool vm_still(struct vm *vm)
 {
     bool runs = vm->state == RUN_RUNNING;
     if (runs)
         vm_pause(vm);
+    return runs;
+}
+
+uint64_t vm_guest_ns(struct vm *vm)
+{
+    bool runs = vm->machine->clock.is_virtual && vm_still(vm);
+    uint64_t ns = clock_ns(&vm->machine->clock);
+    if (runs)
+        vm_event(vm); /* what has happened meanwhile comes before going on */
+    return ns;
+}
+
+uint64_t vm_host_ns(const struct vm *vm)
+{
+    return vm->host_ns + (vm->started_ns ? loop_now_ns() - vm->started_ns : 0);
+}
+
+void vm_stats(struct vm *vm, struct vm_stats *out)
+{
+    bool runs = vm_still(vm);
     *out = (struct vm_stats){
         .guest_ns = clock_ns(&vm->machine->clock),
-        .host_ns = vm->host_ns + (vm->started_ns ? loop_now_ns() - vm->started_ns : 0),
+        .host_ns = vm_host_ns(vm),
         .resident_kib = resident_kib(),
         .given_back_kib = vm->reclaim.dropped / 1024,
     };
@@ -424,7 +445,7 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
         engine_stats_add(&out->engine, &s);
     }
     if (runs)
-        vm_event(vm); /* what has happened meanwhile comes before going on */
+        vm_event(vm);
 }
 
 bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out)

@@ -113,6 +113,9 @@ struct vm_stats {
 
 /* While the machine runs: for the loop's thread, and all vCPUs stop for a moment. */
 void vm_stats(struct vm *vm, struct vm_stats *out);
+/* Of these the times alone. */
+uint64_t vm_guest_ns(struct vm *vm);
+uint64_t vm_host_ns(const struct vm *vm);
 
 struct vm_disk_info {
     const char *path, *format;

@@ -33,7 +33,14 @@
 #define RIG_NET (RIG_VIRTIO + 0x5000)
 #define RIG_BUTTON (RIG_VIRTIO + 0x6000)
 
-enum { RIG_IRQ_BLK = 1, RIG_IRQ_CONSOLE, RIG_IRQ_RNG, RIG_IRQ_RO_BLK = 5, RIG_IRQ_NET, RIG_IRQ_BUTTON };
+enum {
+    RIG_IRQ_BLK = 1,
+    RIG_IRQ_CONSOLE,
+    RIG_IRQ_RNG,
+    RIG_IRQ_RO_BLK = 5,
+    RIG_IRQ_NET,
+    RIG_IRQ_BUTTON
+};
 enum { RIG_IRQ_UART = 10, RIG_IRQ_RTC = 11 };
 
 /* Stands for the character back end: what is written stays here while there is room. */
