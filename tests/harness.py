@@ -10,12 +10,14 @@ the program wrote. Times are multiplied by $GUISE_TEST_FACTOR (tools/check sets 
 """
 
 import fcntl
+import json
 import os
 import pty
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -264,6 +266,37 @@ class Machine(Terminal):
         if got != code:
             self.fail("exit code %d, expected %d" % (got, code))
         self.check_modes()
+
+
+class Control:
+    """A client of a machine's control socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.socket.settimeout(60 * FACTOR)
+        self.lines = self.socket.makefile("rb")
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def answer(self):
+        line = self.lines.readline()
+        if not line:
+            raise EOFError("the machine has closed its control socket")
+        check(line.endswith(b"\n"), "an answer without an end", line)
+        return json.loads(line)
+
+    def ask(self, command, **arguments):
+        """The whole answer."""
+        self.send(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+        return self.answer()
+
+    def call(self, command, **arguments):
+        """The result."""
+        answer = self.ask(command, **arguments)
+        check(answer["ok"], "%s: %r" % (command, answer))
+        return answer["result"]
 
 
 def require_exec(program):

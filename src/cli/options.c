@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,9 +13,34 @@ static const struct option *option_find(const struct option *table, const char *
     return NULL;
 }
 
+int option_apply(const struct option *o, const char *value, void *ctx, struct option_log *log,
+                 struct error *err)
+{
+    if (!log)
+        return o->set(ctx, value, err);
+    struct option_given *more = reallocarray(log->given, log->count + 1, sizeof *more);
+    if (more)
+        log->given = more;
+    char *copy = value ? strdup(value) : NULL;
+    if (!more || (value && !copy)) {
+        free(copy);
+        return error_set(err, ENOMEM, "out of memory for --%s", o->name);
+    }
+    log->given[log->count++] = (struct option_given){o, copy};
+    return o->set(ctx, copy, err);
+}
+
+void option_log_fini(struct option_log *log)
+{
+    for (size_t i = 0; i < log->count; i++)
+        free(log->given[i].value);
+    free(log->given);
+    *log = (struct option_log){0};
+}
+
 /* One option at argv[*i]; its value may be the next word. */
 static int option_take(const struct option *table, int argc, char **argv, int *i, void *ctx,
-                       struct error *err)
+                       struct option_log *log, struct error *err)
 {
     const char *arg = argv[*i];
     const char *name = arg + (arg[1] == '-' ? 2 : 1);
@@ -31,12 +55,19 @@ static int option_take(const struct option *table, int argc, char **argv, int *i
         value = argv[*i];
     if (o->value && !value)
         return error_set(err, EINVAL, "--%s needs a value: --%s %s", o->name, o->name, o->value);
-    return o->set(ctx, value, err);
+    return option_apply(o, value, ctx, log, err);
 }
 
 int options_parse(const struct option *table, int argc, char **argv, void *ctx,
                   int (*argument)(void *ctx, const char *value, struct error *err),
                   struct error *err)
+{
+    return options_parse_logged(table, argc, argv, ctx, argument, NULL, err);
+}
+
+int options_parse_logged(const struct option *table, int argc, char **argv, void *ctx,
+                         int (*argument)(void *ctx, const char *value, struct error *err),
+                         struct option_log *log, struct error *err)
 {
     bool only_arguments = false;
     int rc = 0;
@@ -44,7 +75,7 @@ int options_parse(const struct option *table, int argc, char **argv, void *ctx,
         if (!only_arguments && !strcmp(argv[i], "--"))
             only_arguments = true;
         else if (!only_arguments && argv[i][0] == '-' && argv[i][1])
-            rc = option_take(table, argc, argv, &i, ctx, err);
+            rc = option_take(table, argc, argv, &i, ctx, log, err);
         else if (argument)
             rc = argument(ctx, argv[i], err);
         else
@@ -58,7 +89,7 @@ int options_parse_first(const struct option *table, int argc, char **argv, void 
 {
     int i = 0, rc = 0;
     while (i < argc && argv[i][0] == '-' && argv[i][1] && strcmp(argv[i], "--") && !rc) {
-        rc = option_take(table, argc, argv, &i, ctx, err);
+        rc = option_take(table, argc, argv, &i, ctx, NULL, err);
         i++;
     }
     *first = i < argc && !strcmp(argv[i], "--") ? i + 1 : i;

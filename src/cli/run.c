@@ -1,16 +1,22 @@
 #include "chr/terminal.h"
+#include "cli/description.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "ctl/ctl.h"
+#include "ctl/place.h"
 #include "net/net.h"
 #include "vmm/vm.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct run_settings {
     struct vm_config vm;
-    bool stats;
+    bool stats, print_config;
+    const char *name, *control; /* NULL: not given */
+    struct option_log given;
     const char *dump_dtb;
     const char *save;
     const char *lockstep;           /* "ENGINE,ENGINE", NULL: no */
@@ -48,8 +54,11 @@ SET_STRING(save, save)
 SET_STRING(dump_code, vm.dump)
 SET_STRING(lockstep, lockstep)
 SET_STRING(dump_dtb, dump_dtb)
+SET_STRING(control, control)
 SET_SWITCH(deterministic, vm.deterministic)
 SET_SWITCH(stats, stats)
+SET_SWITCH(paused, vm.paused)
+SET_SWITCH(print_config, print_config)
 
 static int set_cpus(void *ctx, const char *value, struct error *err)
 {
@@ -148,25 +157,38 @@ static int set_net(void *ctx, const char *value, struct error *err)
     return net_check(value, err) ? error_prefix(err, "--net") : 0;
 }
 
+static int set_name(void *ctx, const char *value, struct error *err)
+{
+    ((struct run_settings *)ctx)->name = value;
+    return ctl_name_valid(value)
+               ? 0
+               : error_set(err, EINVAL,
+                           "--name: '%.80s' is not up to %d letters and digits, with . _ - after "
+                           "the first",
+                           value, CTL_NAME_MAX);
+}
+
+/* The fields of a machine's description, too (cli/description.h). */
 static const struct option run_options[] = {
-    {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel},
-    {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd},
+    {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel, .files = ""},
+    {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd, .files = ""},
     {"append", "TEXT", "the kernel's command line", set_append},
     {"firmware", "FILE",
      "M-mode firmware (OpenSBI, U-Boot, a bare program) for the start of memory; without it guise "
      "answers SBI calls itself",
-     set_firmware},
-    {"cpus", "N", "harts, 1 to 64 (default 1)", set_cpus},
-    {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory},
+     set_firmware, .files = ""},
+    {"cpus", "N", "harts, 1 to 64 (default 1)", set_cpus, .json = OPTION_NUMBER},
+    {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory,
+     .json = OPTION_SIZE},
     {"disk", "FILE[,readonly][,format=raw|qcow2]",
      "a disk image as a virtio disk; up to 7 times. Without a format qcow2 is known by its first "
      "bytes, and the guest cannot write them to a raw disk",
-     set_disk},
+     set_disk, .repeats = true, .files = "", .head = "file"},
     {"net", "SPEC",
      "network card: user (NAT; hostfwd=tcp:[ADDR:]PORT-[ADDR:]PORT, restrict, host), "
      "tap,ifname=NAME, switch=PATH (with other machines), none; all take mac=, mtu= and pcap=FILE; "
      "may be repeated; docs/networks.md",
-     set_net},
+     set_net, .repeats = true, .files = "switch=|pcap=", .head = "network"},
     {"bus", "mmio|pci",
      "where the virtio devices are: in the slots of memory (default), or on PCI Express", set_bus},
     {"irqchip", "plic|aia",
@@ -176,35 +198,51 @@ static const struct option run_options[] = {
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
      "file:PATH, pty",
-     set_console},
+     set_console, .files = "file:"},
     {"engine", "NAME", "how guest code runs: auto (default), interp, or dbt (x86-64 hosts)",
      set_engine},
     {"code-cache", "SIZE",
      "memory for translated code of each cpu, 1M to 1G (default 64M); when it is full it starts "
      "over",
-     set_code_cache},
+     set_code_cache, .json = OPTION_SIZE},
     {"mmu", "MODE", "largest virtual addresses offered: sv39 (default), sv48, sv57", set_mmu},
-    {"gdb", "PORT|unix:PATH", "wait for a debugger at a local TCP port or socket", set_gdb},
+    {"name", "NAME",
+     "what 'guise ps' and 'guise ctl' call the machine (default vm- and the process)", set_name},
+    {"control", "PATH|none",
+     "where its control socket is (default NAME.sock in $XDG_RUNTIME_DIR/guise, for root without "
+     "that variable in /run/guise)",
+     set_control},
+    {"paused", NULL, "do not start before 'guise ctl NAME resume'", set_paused},
+    {"gdb", "PORT|unix:PATH", "wait for a debugger at a local TCP port or socket", set_gdb,
+     .files = "unix:"},
     {"deterministic", NULL,
      "guest time counts instructions, entropy and date are fixed: runs repeat exactly",
      set_deterministic},
     {"run-for", "NS", "with --deterministic: stop when guest time has come to so many nanoseconds",
-     set_run_for},
-    {"save", "FILE", "write the machine's state at the end of --run-for", set_save},
-    {"load", "FILE", "start from saved state; give the other options as they were then", set_load},
+     set_run_for, .json = OPTION_NUMBER},
+    {"save", "FILE", "write the machine's state at the end of --run-for", set_save, .files = ""},
+    {"load", "FILE", "start from saved state; give the other options as they were then", set_load,
+     .files = ""},
     {"lockstep", "ENGINE,ENGINE",
      "run two machines side by side, deterministic and without input, and stop at the first "
      "instruction after which they differ: then the exit code is 3",
      set_lockstep},
     {"stats", NULL, "print what was done, and a hash of the final state, at the end", set_stats},
     {"dump-code", "FILE",
-     "write what the translator compiles, for tools/hot-code; with --engine dbt", set_dump_code},
-    {"dump-dtb", "FILE", "write the device tree and do not run", set_dump_dtb},
+     "write what the translator compiles, for tools/hot-code; with --engine dbt", set_dump_code,
+     .files = ""},
+    {"dump-dtb", "FILE", "write the device tree and do not run", set_dump_dtb, .files = ""},
+    {"print-config", NULL, "print the options as a description of the machine and do not run",
+     set_print_config, .json = OPTION_NONE},
     {NULL, NULL, NULL, NULL},
 };
 
 static void run_help(FILE *out)
 {
+    fputs("\nDESCRIPTION.json is an object that has options as its fields, for example\n"
+          "{\"kernel\": \"Image\", \"cpus\": 2, \"disk\": [\"debian.qcow2\"]}; what comes later on "
+          "the\ncommand line wins; docs/machine-description.md\n",
+          out);
     fputs("\noptions:\n", out);
     options_help(run_options, out);
 }
@@ -261,14 +299,39 @@ static int guest_code(unsigned code)
     return code & 0xff ? (int)(code & 0xff) : 1;
 }
 
+/* The control socket. 0 with *ctl NULL: the machine gets none. */
+static int open_control(const struct run_settings *s, struct vm *vm, struct ctl **ctl,
+                        struct error *err)
+{
+    char name[CTL_NAME_MAX + 1], path[CTL_PATH_SIZE + 2], dir[CTL_PATH_SIZE];
+    *ctl = NULL;
+    if (s->control && !strcmp(s->control, "none"))
+        return 0;
+    snprintf(name, sizeof name, "vm-%d", (int)getpid());
+    const struct ctl_machine m = {vm, s->name ? s->name : name, GUISE_VERSION};
+    /* Without a slash it would be a name. */
+    if (s->control)
+        snprintf(path, sizeof path, "%s%s", strchr(s->control, '/') ? "" : "./", s->control);
+    else if (ctl_directory(dir, true, err))
+        return s->name ? -err->code : 0;
+    *ctl = ctl_open(&m, s->control ? path : m.name, err);
+    return *ctl || (!s->name && !s->control) ? 0 : -err->code;
+}
+
 static int run_machine(const struct run_settings *s, struct vm *vm, struct error *err)
 {
+    struct ctl *ctl;
+    if (open_control(s, vm, &ctl, err))
+        return EXIT_USAGE;
+    err->code = 0; /* a socket that nobody has asked for may fail */
     if (vm_console_path(vm) && !strcmp(s->vm.console, "pty"))
         fprintf(stderr, "guise: the console is at %s\n", vm_console_path(vm));
     if (vm_gdb_port(vm))
         fprintf(stderr, "guise: waiting for a debugger at port %u of localhost\n", vm_gdb_port(vm));
     struct vm_result result;
-    if (vm_run(vm, &result, err))
+    int rc = vm_run(vm, &result, err);
+    ctl_close(ctl);
+    if (rc)
         return EXIT_USAGE;
     if (s->save && vm_save(vm, s->save, err))
         return EXIT_USAGE;
@@ -336,6 +399,8 @@ static int run_lockstep(const struct run_settings *s, struct error *err)
 
 static int run_settings(struct run_settings *s, struct error *err)
 {
+    if (s->print_config)
+        return description_print(run_options, &s->given, stdout, err) ? EXIT_USAGE : 0;
     if (s->lockstep)
         return run_lockstep(s, err);
     if (s->save && !s->vm.run_for) {
@@ -356,6 +421,17 @@ static int run_settings(struct run_settings *s, struct error *err)
     return code;
 }
 
+static int take_argument(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    size_t len = strlen(value);
+    if (len < 5 || strcmp(value + len - 5, ".json"))
+        return error_set(err, EINVAL,
+                         "unexpected argument '%s': the name of a description ends in .json",
+                         value);
+    return description_read(value, run_options, s, &s->given, err);
+}
+
 static int run_run(int argc, char **argv)
 {
     struct run_settings s = {0};
@@ -363,16 +439,17 @@ static int run_run(int argc, char **argv)
     vm_config_init(&s.vm);
     terminal_catch_signals();
     int code = EXIT_USAGE;
-    if (!options_parse(run_options, argc, argv, &s, NULL, &err))
+    if (!options_parse_logged(run_options, argc, argv, &s, take_argument, &s.given, &err))
         code = run_settings(&s, &err);
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         free(s.disk_paths[i]);
+    option_log_fini(&s.given);
     return err.code ? fail_usage(err.msg) : code;
 }
 
 const struct verb verb_run = {
     .name = "run",
-    .usage = "run [OPTION]... --kernel FILE",
+    .usage = "run [OPTION]... --kernel FILE | DESCRIPTION.json",
     .summary = "run a virtual machine",
     .run = run_run,
     .help = run_help,
