@@ -31,6 +31,7 @@ PROMPT = b"# "
 
 guise = None  # the program under test, set by main()
 engine = None  # the engine that machines are run with; None: guise chooses
+runtime = None  # where machines have their control sockets
 
 
 class Failure(Exception):
@@ -99,6 +100,11 @@ def scratch(big=False):
     return tempfile.TemporaryDirectory(prefix="guise-test-", dir=place)
 
 
+def environment(program):
+    """guise puts control sockets into a directory of the script's, and none of the user's."""
+    return None if program or not runtime else dict(os.environ, XDG_RUNTIME_DIR=runtime)
+
+
 def command(program, args):
     """The command line of guise, with the engine under test, or of another program."""
     if program or not engine or not args or args[0] != "run":
@@ -111,6 +117,7 @@ def command(program, args):
 
 def run(args, seconds=60, stdin=b"", program=None, **more):
     """(exit code, standard output, standard error) of guise, or of another program."""
+    more.setdefault("env", environment(program))
     process = subprocess.Popen(command(program, args), stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
     try:
@@ -237,7 +244,8 @@ class Machine(Terminal):
         self.modes = termios.tcgetattr(self.slave)
         words = command(program, args)
         process = subprocess.Popen(words, stdin=self.slave, stdout=self.slave, stderr=self.slave,
-                                   start_new_session=True, preexec_fn=self._take_terminal)
+                                   start_new_session=True, preexec_fn=self._take_terminal,
+                                   env=environment(program))
         super().__init__(fd, process, words, seconds)
 
     @staticmethod
@@ -312,11 +320,13 @@ def require_exec(program):
 
 
 def main(names):
-    global guise, engine
+    global guise, engine, runtime
     guise, words = os.path.abspath(sys.argv[1]), sys.argv[2:]
     if words[:1] == ["--engine"]:
         engine, words = words[1], words[2:]
     failed, skipped, passed = [], [], []
+    place = scratch()
+    runtime = place.name
     for name in words or [name for name in names if name.startswith("test_")]:
         start = time.monotonic()
         try:

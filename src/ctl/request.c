@@ -64,12 +64,12 @@ static int request_args(struct request *r, const struct ctl_command *c)
     size_t known = 0;
     for (const struct ctl_arg *a = c->args; a->name; a++, known++) {
         const json_t *value = json_object_get(r->args, a->name);
+        struct error why;
         if (!value)
             return refuse(r, "bad-argument", "command %s needs the argument '%s'", c->name,
                           a->name);
-        if (ctl_arg_check(a, value, &r->err))
-            return refuse(r, "bad-argument", "command %s: argument %s", c->name,
-                          strdupa(r->err.msg));
+        if (ctl_arg_check(a, value, &why))
+            return refuse(r, "bad-argument", "command %s: argument %s", c->name, why.msg);
     }
     if (json_object_size(r->args) > known)
         return refuse(r, "bad-argument", "command %s takes %zu arguments, not %zu", c->name, known,

@@ -20,11 +20,11 @@ LINE_MAX = 16384
 
 
 @contextlib.contextmanager
-def machine(directory, *args, runtime=None):
+def machine(directory, *args):
     """A guest that does nothing, once it can be reached."""
     with open(directory + "/loop", "wb") as file:
         file.write(LOOP)
-    os.environ["XDG_RUNTIME_DIR"] = runtime or directory
+    harness.runtime = directory
     with Machine(["run", "--firmware", directory + "/loop", "--console", "none", *args]) as m:
         yield m
 
@@ -223,7 +223,7 @@ def test_places():
         # A directory that others could change is not used, unless nobody asks for it.
         os.mkdir(other + "/guise")
         os.chmod(other + "/guise", 0o777)
-        os.environ["XDG_RUNTIME_DIR"] = other
+        harness.runtime = other
         code, _, err = run([*words, "--name", "box"])
         check(code == 2 and b"only its owner" in err, "a public directory", err)
         code, _, err = run(words)

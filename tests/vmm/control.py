@@ -45,7 +45,7 @@ def test_power_button():
             c.call("reset")
             m.login()
             check(press_and_read(m, c) == PRESS, "the events of a press after a reset")
-            m.shell("mkdir -p /etc/acpi/PWRF && printf '#!/bin/sh\\npoweroff -f\\n' "
+            m.shell("mkdir -p /etc/acpi/PWRF /var/log /var/run && printf '#!/bin/sh\\npoweroff -f\\n' "
                     ">/etc/acpi/PWRF/00000080 && chmod +x /etc/acpi/PWRF/00000080 && acpid && sleep 2")
             c.call("power-button")
             m.expect(rb"reboot: Power down")
