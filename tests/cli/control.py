@@ -10,6 +10,8 @@ import signal
 import socket
 import stat
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import harness
@@ -169,6 +171,99 @@ def test_hostile_clients():
         check(good.call("status")["state"] == "running", "the machine")
         good.call("quit")
         m.end(0)
+
+
+def instructions(c):
+    return c.call("stats")["engine"]["instructions"]
+
+
+def wait_for_progress(c):
+    before = instructions(c)
+    harness.wait_until(lambda: instructions(c) > before, "it does not run")
+
+
+def test_states():
+    """Pause, resume, reset and quit, in every order that could matter."""
+    with scratch() as directory:
+        with machine(directory, "--name", "box", "--cpus", "2", "--paused") as m:
+            c = reach(at(directory))
+            check(c.call("status")["state"] == "paused" and instructions(c) == 0 and
+                  c.call("status")["guest_ns"] == 0, "it has started")
+            c.call("reset")
+            check(c.call("status")["state"] == "paused" and instructions(c) == 0, "a reset starts it")
+            for _ in range(5):
+                c.call("resume")
+                c.call("resume")
+                wait_for_progress(c)
+                c.call("pause")
+                seen = (instructions(c), c.call("status")["guest_ns"])
+                c.call("reset")
+                c.call("pause")
+                time.sleep(0.05)
+                check((instructions(c), c.call("status")["guest_ns"]) == seen, "it runs while paused")
+            c.call("resume")
+            c.call("reset")
+            wait_for_progress(c)
+            c.call("pause")
+            c.call("quit")
+            m.end(0)
+        with machine(directory, "--name", "box") as m:
+            c = reach(at(directory))
+            # All at once: what comes behind the end is answered or not, and hurts nobody.
+            c.send(b"".join(b'{"command":"%s"}\n' % name for name in
+                            (b"pause", b"quit", b"resume", b"reset", b"stats", b"quit", b"pause") * 9))
+            m.end(0)
+
+
+def test_two_clients():
+    wrong = []
+
+    def client(path, rng):
+        try:
+            c = Control(path)
+            for _ in range(150):
+                c.call(rng.choice(["pause", "resume", "reset", "stats", "status", "disks"]))
+        except Exception as error:  # reported by the thread that waits
+            wrong.append(error)
+
+    rng = random.Random(seed())
+    for more in ((), ("--deterministic",)):
+        with scratch() as directory:
+            with machine(directory, "--name", "box", "--cpus", "3", *more) as m:
+                c = reach(at(directory))
+                threads = [threading.Thread(target=client, args=(at(directory),
+                                                                 random.Random(rng.random())))
+                           for _ in range(3)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                check(not wrong, "a client: %r" % wrong[:1])
+                c.call("resume")
+                wait_for_progress(c)
+                c.call("quit")
+                m.end(0)
+
+
+def test_with_debugger():
+    """Both hold the machine: it runs when neither does."""
+    with scratch() as directory:
+        with machine(directory, "--name", "box", "--gdb", "unix:%s/gdb" % directory) as m:
+            c = reach(at(directory))
+            check(c.call("status")["state"] == "stopped", "the state")
+            c.call("pause")
+            c.call("resume")
+            check(c.call("status")["state"] == "stopped" and instructions(c) == 0, "the state")
+            c.call("pause")
+            with socket.socket(socket.AF_UNIX) as gdb:
+                gdb.connect(directory + "/gdb")
+                gdb.sendall(b"+$D#44")  # detach: the machine may run
+                harness.wait_until(lambda: c.call("status")["state"] == "paused", "the state")
+            check(instructions(c) == 0, "it runs while paused")
+            c.call("resume")
+            wait_for_progress(c)
+            c.call("quit")
+            m.end(0)
 
 
 def test_names():
