@@ -304,18 +304,22 @@ static int open_control(const struct run_settings *s, struct vm *vm, struct ctl 
                         struct error *err)
 {
     char name[CTL_NAME_MAX + 1], path[CTL_PATH_SIZE + 2], dir[CTL_PATH_SIZE];
+    const bool asked = s->name || s->control || s->vm.paused;
     *ctl = NULL;
     if (s->control && !strcmp(s->control, "none"))
-        return 0;
+        return s->vm.paused ? error_set(err, EINVAL,
+                                        "--paused needs a control socket, for 'guise ctl NAME "
+                                        "resume'")
+                            : 0;
     snprintf(name, sizeof name, "vm-%d", (int)getpid());
     const struct ctl_machine m = {vm, s->name ? s->name : name, GUISE_VERSION};
     /* Without a slash it would be a name. */
     if (s->control)
         snprintf(path, sizeof path, "%s%s", strchr(s->control, '/') ? "" : "./", s->control);
     else if (ctl_directory(dir, true, err))
-        return s->name ? -err->code : 0;
+        return asked ? -err->code : 0;
     *ctl = ctl_open(&m, s->control ? path : m.name, err);
-    return *ctl || (!s->name && !s->control) ? 0 : -err->code;
+    return *ctl || !asked ? 0 : -err->code;
 }
 
 static int run_machine(const struct run_settings *s, struct vm *vm, struct error *err)
