@@ -67,7 +67,7 @@ def test_pause():
     with scratch() as directory, boot(directory, "--cpus", "2") as m:
         m.login()
         c = Control(directory + "/control")
-        m.shell("while :; do :; done &")
+        m.shell("while :; do :; done & true")
         first = instructions(c)
         harness.wait_until(lambda: instructions(c) > first, "the guest does not run")
         for _ in range(2):  # twice is as once
@@ -132,7 +132,7 @@ def test_two_clients():
     with scratch() as directory, boot(directory, "--cpus", "2") as m:
         m.login()
         path = directory + "/control"
-        m.shell("while :; do :; done &")
+        m.shell("while :; do :; done & true")
         threads = [threading.Thread(target=client, args=(path, commands)) for commands in
                    (["pause", "stats", "resume"], ["resume", "status", "pause", "disks"])]
         for thread in threads:
