@@ -22,6 +22,7 @@ struct region {
     enum region_kind kind;
     uint8_t *host; /* RAM, ROM: mapping of fd */
     int fd;
+    uint64_t offset; /* of the mapping in it */
     const struct mmio_ops *ops;
     struct device *dev;
 };
@@ -103,29 +104,21 @@ static int addrspace_insert(struct addrspace *as, struct region region, struct e
     return 0;
 }
 
-static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
-                                enum region_kind kind, struct error *err)
+/* Maps the file, which becomes the address space's, also on failure. */
+static int addrspace_map(struct addrspace *as, gpa_t base, uint64_t size, enum region_kind kind,
+                         int fd, uint64_t offset, struct error *err)
 {
-    if (!size || base % PAGE || size % PAGE || size > INT64_MAX)
-        return error_set(err, EINVAL, "memory of %llu bytes at 0x%llx is not made of whole pages",
-                         (unsigned long long)size, (unsigned long long)base);
-    int fd = memfd_create("guise-ram", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
-        int code = errno;
-        if (fd >= 0)
-            close(fd);
-        return error_set(err, code, "cannot make %llu bytes of guest memory: %s",
-                         (unsigned long long)size, strerror(code));
-    }
-    void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    void *host =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)offset);
     if (host == MAP_FAILED) {
         int code = errno;
         close(fd);
         return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
                          (unsigned long long)size, strerror(code));
     }
-    int rc = addrspace_insert(
-        as, (struct region){.base = base, .size = size, .kind = kind, .host = host, .fd = fd}, err);
+    const struct region region = {
+        .base = base, .size = size, .kind = kind, .host = host, .fd = fd, .offset = offset};
+    int rc = addrspace_insert(as, region, err);
     if (rc) {
         munmap(host, size);
         close(fd);
@@ -133,9 +126,39 @@ static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
     return rc;
 }
 
+static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
+                                enum region_kind kind, struct error *err)
+{
+    if (!size || base % PAGE || size % PAGE || size > INT64_MAX)
+        return error_set(err, EINVAL, "memory of %llu bytes at 0x%llx is not made of whole pages",
+                         (unsigned long long)size, (unsigned long long)base);
+    int fd = memfd_create("guise-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* Sealed, because whoever else maps it could make it shorter, and us fault. */
+    if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+        int code = errno;
+        if (fd >= 0)
+            close(fd);
+        return error_set(err, code, "cannot make %llu bytes of guest memory: %s",
+                         (unsigned long long)size, strerror(code));
+    }
+    return addrspace_map(as, base, size, kind, fd, 0, err);
+}
+
 int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
 {
     return addrspace_add_memory(as, base, size, REGION_RAM, err);
+}
+
+int addrspace_add_shared(struct addrspace *as, gpa_t base, uint64_t size, int fd, uint64_t offset,
+                         struct error *err)
+{
+    if (base % PAGE || !size || size % PAGE || offset % PAGE || size > INT64_MAX - offset) {
+        close(fd);
+        return error_set(err, EINVAL, "memory of %llu bytes at 0x%llx is not made of whole pages",
+                         (unsigned long long)size, (unsigned long long)base);
+    }
+    return addrspace_map(as, base, size, REGION_RAM, fd, offset, err);
 }
 
 int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
@@ -179,7 +202,7 @@ bool addrspace_ram_file(const struct addrspace *as, gpa_t gpa, uint64_t len, int
     if (!r || r->kind != REGION_RAM || len > r->size - (gpa - r->base))
         return false;
     *fd = r->fd;
-    *offset = gpa - r->base;
+    *offset = r->offset + (gpa - r->base);
     return true;
 }
 

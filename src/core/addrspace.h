@@ -29,6 +29,13 @@ void addrspace_free(struct addrspace *as);
 /* Base and size are multiples of 4096. ENOMEM when the host cannot give so much, EEXIST on overlap.
  */
 int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct error *err);
+/*
+ * RAM of another process: maps part of the file fd, which becomes the address space's, also on
+ * failure. Whoever made it must have sealed its size, or be trusted not to change it. Not for
+ * address spaces that are saved or give memory back.
+ */
+int addrspace_add_shared(struct addrspace *as, gpa_t base, uint64_t size, int fd, uint64_t offset,
+                         struct error *err);
 /* Memory that the guest can read and execute but not write (boot ROM). */
 int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err);
 int addrspace_add_mmio(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
