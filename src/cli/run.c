@@ -2,6 +2,7 @@
 #include "cli/options.h"
 #include "cli/verbs.h"
 #include "net/net.h"
+#include "share/share.h"
 #include "vmm/vm.h"
 
 #include <errno.h>
@@ -148,6 +149,15 @@ static int set_net(void *ctx, const char *value, struct error *err)
     return net_check(value, err) ? error_prefix(err, "--net") : 0;
 }
 
+static int set_share(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    if (s->vm.share_count == VM_MAX_SHARES)
+        return error_set(err, EINVAL, "--share: the machine takes up to %d", VM_MAX_SHARES);
+    s->vm.shares[s->vm.share_count++] = value;
+    return share_check(value, err) ? error_prefix(err, "--share") : 0;
+}
+
 static const struct option run_options[] = {
     {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel},
     {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd},
@@ -167,6 +177,11 @@ static const struct option run_options[] = {
      "tap,ifname=NAME, switch=PATH (with other machines), none; all take mac=, mtu= and pcap=FILE; "
      "may be repeated; docs/networks.md",
      set_net},
+    {"share", "DIR[,tag=NAME][,readonly][,owner=UID[:GID]]",
+     "a folder of the host, which the guest mounts: mount -t virtiofs NAME /mnt (default name: "
+     "share). Its files belong to UID there (default 0) and to you here; may be repeated; "
+     "docs/shared-folders.md",
+     set_share},
     {"bus", "mmio|pci",
      "where the virtio devices are: in the slots of memory (default), or on PCI Express", set_bus},
     {"irqchip", "plic|aia",

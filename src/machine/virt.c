@@ -286,9 +286,10 @@ static int virt_check(const struct virt_config *c, struct error *err)
         return error_set(err, EINVAL,
                          "memory of %llu bytes: give at least 2M, in whole pages of 4K",
                          (unsigned long long)c->memory);
-    if (c->disk_count + c->net_count > VIRT_VIRTIO_SLOTS - 1)
-        return error_set(err, EINVAL, "%u disks and %u networks: the machine takes up to %u",
-                         c->disk_count, c->net_count, VIRT_VIRTIO_SLOTS - 1);
+    if (c->disk_count + c->net_count + c->share_count > VIRT_VIRTIO_SLOTS - 1)
+        return error_set(err, EINVAL,
+                         "%u disks, %u networks and %u shared folders: the machine takes up to %u",
+                         c->disk_count, c->net_count, c->share_count, VIRT_VIRTIO_SLOTS - 1);
     if (c->address_bits != 39 && c->address_bits != 48 && c->address_bits != 57)
         return error_set(err, EINVAL, "virtual addresses of %u bits: give 39, 48 or 57",
                          c->address_bits);

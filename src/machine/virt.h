@@ -9,6 +9,9 @@
 #include "chr/chr.h"
 #include "machine/machine.h"
 #include "net/net.h"
+#include "share/share.h"
+
+struct loop;
 
 #define VIRT_MAX_CPUS 64
 #define VIRT_VIRTIO_SLOTS 8
@@ -28,8 +31,11 @@ struct virt_config {
     struct chr *console;        /* the serial port's; not owned, outlives the machine */
     struct block *const *disks; /* not owned, outlive the machine */
     unsigned disk_count;
-    struct net *const *nets; /* likewise; disks and networks: up to VIRT_VIRTIO_SLOTS - 1 */
+    struct net *const *nets; /* likewise */
     unsigned net_count;
+    struct share *const *shares; /* likewise; all three: up to VIRT_VIRTIO_SLOTS - 1 */
+    unsigned share_count;
+    struct loop *loop; /* of the shares */
 };
 
 /* NULL with *err. machine_free releases it. */

@@ -1,11 +1,13 @@
 /*
- * The virtio devices of the board `virt`: disks, then entropy, then networks. They are in the slots
+ * The virtio devices of the board `virt`: disks, then entropy, then networks,
+ * then shared folders. They are in the slots
  * of MMIO, which are always there, or behind a PCI bridge, from slot 1 on.
  */
 #include "machine/virt_internal.h"
 
 #include "base/bits.h"
 #include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_fs.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_pci.h"
@@ -24,6 +26,11 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
     char id[24];
     if (i == c->disk_count)
         return virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
+    if (i > c->disk_count + c->net_count) {
+        unsigned share = i - c->disk_count - c->net_count - 1;
+        snprintf(id, sizeof id, "share%u", share);
+        return virtio_fs_new(virt->m.mem, irq, id, c->shares[share], c->loop, err);
+    }
     if (i > c->disk_count) {
         unsigned nic = i - c->disk_count - 1;
         snprintf(id, sizeof id, "net%u", nic);
@@ -35,7 +42,7 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
 
 static unsigned virtio_count(const struct virt *virt)
 {
-    return virt->config.disk_count + 1 + virt->config.net_count;
+    return virt->config.disk_count + 1 + virt->config.net_count + virt->config.share_count;
 }
 
 static int virtio_slots(struct virt *virt, unsigned used, struct error *err)

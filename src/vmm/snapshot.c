@@ -122,6 +122,11 @@ static int write_file(const char *path, const struct state_out *out, struct erro
 
 int vm_save(struct vm *vm, const char *path, struct error *err)
 {
+    if (vm->config.share_count)
+        return error_set(err, ENOTSUP,
+                         "a machine with a shared folder (%s) cannot be saved: what it has open "
+                         "there belongs to another process",
+                         share_path(vm->shares[0]));
     struct state_out out = {0};
     vm_state_save(vm, &out);
     addrspace_save(vm->machine->mem, &out);

@@ -202,6 +202,11 @@ static int vm_open_backends(struct vm *vm, struct error *err)
         if (!vm->nets[i])
             return -err->code;
     }
+    for (unsigned i = 0; i < c->share_count; i++) {
+        vm->shares[i] = share_open(c->shares[i], i, err);
+        if (!vm->shares[i])
+            return -err->code;
+    }
     return 0;
 }
 
@@ -224,6 +229,9 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .disk_count = c->disk_count,
         .nets = vm->nets,
         .net_count = c->net_count,
+        .shares = vm->shares,
+        .share_count = c->share_count,
+        .loop = vm->loop,
     };
     vm->machine = virt_new(&board, err);
     if (!vm->machine)
@@ -275,6 +283,12 @@ static int vm_check(const struct vm_config *c, struct error *err)
                              "network '%s' brings what cannot be repeated into a deterministic "
                              "run, which can have the network none only",
                              c->nets[i]);
+    if (c->share_count > VM_MAX_SHARES)
+        return error_set(err, EINVAL, "%u shared folders: the machine takes up to %d",
+                         c->share_count, VM_MAX_SHARES);
+    if (c->deterministic && c->share_count)
+        return error_set(err, EINVAL, "a deterministic run cannot share %s, which others change",
+                         c->shares[0]);
     if (c->run_for && !c->deterministic)
         return error_set(err, EINVAL, "a run of a given length needs the deterministic mode");
     return vm_check_memory(c->memory, err);
@@ -349,6 +363,8 @@ void vm_free(struct vm *vm)
         block_free(vm->disks[i]);
     for (unsigned i = 0; i < VM_MAX_NETS; i++)
         net_free(vm->nets[i]);
+    for (unsigned i = 0; i < VM_MAX_SHARES; i++)
+        share_free(vm->shares[i]);
     loop_free(vm->loop);
     if (vm->dump)
         fclose(vm->dump);

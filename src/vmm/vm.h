@@ -18,6 +18,7 @@
 
 #define VM_MAX_DISKS 7
 #define VM_MAX_NETS 7
+#define VM_MAX_SHARES 7
 #define VM_MAX_CPUS 64
 
 struct vm;
@@ -38,6 +39,8 @@ struct vm_config {
     unsigned disk_count;
     const char *nets[VM_MAX_NETS]; /* network cards, as net_open takes them */
     unsigned net_count;
+    const char *shares[VM_MAX_SHARES]; /* shared folders, as share_open takes them */
+    unsigned share_count;
     const char *console; /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */
     const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
     bool pci;            /* disks and entropy behind a PCI bridge, not in the slots of MMIO */
@@ -93,7 +96,9 @@ int vm_lockstep_run(struct vm *first, struct vm *second, struct vm_lockstep *l, 
 /* Ends vm_run soon. Any thread, and signal handlers. */
 void vm_quit(struct vm *vm);
 
-/* Writes the whole state; the machine must not be running. The file appears complete or not at all.
+/*
+ * Writes the whole state; the machine must not be running. The file appears complete or not at all.
+ * -ENOTSUP if it shares a folder: what is open there belongs to another process.
  */
 int vm_save(struct vm *vm, const char *path, struct error *err);
 

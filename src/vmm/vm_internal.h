@@ -8,6 +8,7 @@
 #include "core/engine.h"
 #include "machine/machine.h"
 #include "net/net.h"
+#include "share/share.h"
 #include "vmm/gdbstub.h"
 #include "vmm/vm.h"
 
@@ -34,6 +35,7 @@ struct vm {
     struct chr *console;
     struct block *disks[VM_MAX_DISKS];
     struct net *nets[VM_MAX_NETS];
+    struct share *shares[VM_MAX_SHARES];
     const struct engine_ops *engine;
     struct machine *machine;
     FILE *dump;                    /* config.dump, or NULL */

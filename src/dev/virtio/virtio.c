@@ -24,8 +24,7 @@ void virtio_dev_attach(struct virtio_dev *vd, const struct virtio_transport *t, 
     vd->transport_ctx = ctx;
 }
 
-/* Interrupts the driver for a queue or, VIRTIO_NO_QUEUE, because of the configuration. */
-static void virtio_dev_interrupt(struct virtio_dev *vd, unsigned queue)
+void virtio_dev_interrupt(struct virtio_dev *vd, unsigned queue)
 {
     if (vd->transport && vd->transport->message(vd->transport_ctx, queue))
         return;

@@ -133,6 +133,12 @@ struct virtq_chain *virtio_dev_pop(struct virtio_dev *vd, unsigned queue);
 /* Ends a service: interrupts the driver if it wants to hear of what was pushed. */
 void virtio_dev_signal(struct virtio_dev *vd, unsigned queue);
 
+/*
+ * Interrupts the driver for a queue whatever the ring says, for those who have looked, or, with
+ * VIRTIO_NO_QUEUE, because of the configuration.
+ */
+void virtio_dev_interrupt(struct virtio_dev *vd, unsigned queue);
+
 /* The device has changed its configuration space. */
 void virtio_dev_config_changed(struct virtio_dev *vd);
 
