@@ -175,9 +175,9 @@ static int node_reopen(struct fs *fs, struct fs_node *node)
 {
     struct fs_node *n = node;
     int rc = 0;
+    nodes_make_room(fs);
     for (n->below = NULL; n->parent && n->parent->fd < 0; n = n->parent)
         n->parent->below = n;
-    nodes_make_room(fs);
     for (; !rc && n; n = n->below)
         rc = n->parent ? node_reopen_one(fs, n) : -ESTALE;
     return rc;

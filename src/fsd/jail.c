@@ -234,6 +234,7 @@ static const uint16_t allowed_calls[] = {
     SYS_poll,
     SYS_open,
     SYS_chmod,
+    SYS_renameat,
 #endif
 };
 
