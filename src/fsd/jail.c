@@ -197,6 +197,7 @@ static const uint16_t allowed_calls[] = {
     SYS_symlinkat,
     SYS_linkat,
     SYS_unlinkat,
+    SYS_renameat, /* glibc's renameat2() without flags */
     SYS_renameat2,
     SYS_fchmodat,
     SYS_ftruncate,
@@ -234,7 +235,6 @@ static const uint16_t allowed_calls[] = {
     SYS_poll,
     SYS_open,
     SYS_chmod,
-    SYS_renameat,
 #endif
 };
 

@@ -57,8 +57,8 @@ def daemons(m):
 
 def compare(m, where):
     """The checker's calls in a folder and in memory, which must say the same."""
-    m.shell("mkdir -p /tmp/t; mount -t tmpfs tmpfs /tmp/t; mkdir %s/calls" % where)
-    m.shell("cd /tmp/t && share_check calls > /tmp/in_memory; cd %s/calls && share_check calls > "
+    m.shell("mkdir -p /tmp/t; mount -t tmpfs tmpfs /tmp/t; mkdir /tmp/t/calls %s/calls" % where)
+    m.shell("cd /tmp/t/calls && share_check calls > /tmp/in_memory; cd %s/calls && share_check calls > "
             "/tmp/shared; cd /" % where)
     memory, shared = m.shell("cat /tmp/in_memory"), m.shell("cat /tmp/shared")
     check(len(memory.splitlines()) > 150, "the checker has stopped", memory.encode())
