@@ -152,7 +152,7 @@ def test_daemon_ends():
     with folder() as (directory, shared), boot(directory, "--share", shared) as m:
         m.login()
         m.shell(MOUNT)
-        m.shell("(while echo x; do :; done > /mnt/busy; echo over > /over) 2> /dev/null &")
+        m.shell("(while echo x; do :; done > /mnt/busy; echo over > /over) 2> /dev/null & true")
         pids = daemons(m)
         check(len(pids) == 1, "%d daemons" % len(pids))
         time.sleep(0.5)
@@ -160,7 +160,7 @@ def test_daemon_ends():
         m.expect(rb"has ended; in the guest it is out of reach")
         m.shell("while ! [ -e /over ]; do sleep 0.1; done")
         code, said = m.shell_code("ls /mnt/")
-        check(code and "I/O error" in said, said)
+        check(code and "Input/output error" in said, said)
         m.shell("umount /mnt")
         check(m.shell_code("mount -t virtiofs share /mnt")[0] != 0, "mounted by nobody")
         off(m)
@@ -170,7 +170,7 @@ def test_reboot():
     """A guest that starts anew while the folder is in use finds it as the first time."""
     with folder() as (directory, shared), boot(directory, "--share", shared) as m:
         m.login()
-        m.shell(MOUNT + "; echo 1 > /mnt/file; tail -f /mnt/file > /dev/null &")
+        m.shell(MOUNT + "; echo 1 > /mnt/file; tail -f /mnt/file > /dev/null & true")
         m.send(b"reboot -f\n")
         m.login()
         m.shell(MOUNT)
