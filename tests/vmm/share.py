@@ -162,7 +162,7 @@ def test_daemon_ends():
         code, said = m.shell_code("ls /mnt/")
         check(code and "Input/output error" in said, said)
         m.shell("umount /mnt")
-        check(m.shell_code("mount -t virtiofs share /mnt")[0] != 0, "mounted by nobody")
+        check(m.shell_code("mount -t virtiofs share /mnt && ls /mnt/")[0] != 0, "served by nobody")
         off(m)
 
 
