@@ -337,13 +337,18 @@ uint64_t addrspace_resident(const struct addrspace *as)
     return blocks * 512;
 }
 
+/* Makes bytes of a region a hole. Returns how many, 0 if the host does not. */
+static uint64_t region_punch(const struct region *r, uint64_t offset, uint64_t len)
+{
+    return fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len)
+               ? 0
+               : len;
+}
+
 /* The `len` zero bytes before `end` become a hole, if they are worth it. Returns how many did. */
 static uint64_t region_drop(const struct region *r, uint64_t end, uint64_t len)
 {
-    if (len < FEW_ZEROS || fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                     (off_t)(end - len), (off_t)len))
-        return 0;
-    return len;
+    return len < FEW_ZEROS ? 0 : region_punch(r, end - len, len);
 }
 
 /* From *off on, no more than *bytes of what was touched. */
@@ -382,6 +387,19 @@ uint64_t addrspace_drop_zeros(struct addrspace *as, gpa_t *from, uint64_t *bytes
     return dropped;
 }
 
+uint64_t addrspace_give_back(const struct addrspace *as, void *host, uint64_t len)
+{
+    for (unsigned i = 0; i < as->count; i++) {
+        const struct region *r = &as->regions[i];
+        uint64_t offset = (uintptr_t)host - (uintptr_t)r->host;
+        if (r->kind != REGION_RAM || offset >= r->size || len > r->size - offset)
+            continue;
+        uint64_t first = align_up(offset, PAGE), end = align_down(offset + len, PAGE);
+        return first < end ? region_punch(r, first, end - first) : 0;
+    }
+    return 0;
+}
+
 /* Calls fn for each page of memory that is not all zero. */
 static void addrspace_each_page(const struct addrspace *as,
                                 void (*fn)(void *ctx, gpa_t gpa, const uint8_t *page), void *ctx)
@@ -417,7 +435,7 @@ void addrspace_save(struct addrspace *as, struct state_out *out)
 
 static void region_clear(const struct region *r)
 {
-    if (fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)r->size))
+    if (!region_punch(r, 0, r->size))
         memset(r->host, 0, r->size);
 }
 

@@ -72,6 +72,12 @@ uint64_t addrspace_resident(const struct addrspace *as);
  */
 uint64_t addrspace_drop_zeros(struct addrspace *as, gpa_t *from, uint64_t *bytes);
 
+/*
+ * Gives back the whole pages of what addrspace_ram gave: they read zero afterwards. Returns how
+ * many bytes of them there are. Any thread, and the guest may run.
+ */
+uint64_t addrspace_give_back(const struct addrspace *as, void *host, uint64_t len);
+
 /* All RAM contents: zero pages are left out. Load clears what the stream does not name. */
 void addrspace_save(struct addrspace *as, struct state_out *out);
 int addrspace_load_state(struct addrspace *as, struct state_in *in, struct error *err);

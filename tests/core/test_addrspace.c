@@ -357,6 +357,24 @@ static void test_drop_zeros(void **state)
     assert_int_equal(ram[5 * PAGE], 3);
 }
 
+/* Whole pages only, and nothing but what is memory. */
+static void test_give_back(void **state)
+{
+    struct space *s = *state;
+    const gpa_t base = 0x90000000;
+    assert_int_equal(addrspace_add_ram(s->as, base, 8 * PAGE, NULL), 0);
+    uint8_t *ram = addrspace_ram(s->as, base, 8 * PAGE);
+    memset(ram, 7, 8 * PAGE);
+    uint64_t before = addrspace_resident(s->as);
+    assert_int_equal(addrspace_give_back(s->as, ram + 1, PAGE), 0);
+    assert_int_equal(addrspace_give_back(s->as, ram + PAGE - 1, 2 * PAGE + 1), 2 * PAGE);
+    assert_int_equal(addrspace_resident(s->as), before - 2 * PAGE);
+    assert_int_equal(addrspace_give_back(s->as, ram + 7 * PAGE, 2 * PAGE), 0);
+    assert_int_equal(addrspace_give_back(s->as, &before, PAGE), 0);
+    assert_int_equal(addrspace_give_back(s->as, NULL, 0), 0);
+    assert_true(ram[PAGE - 1] == 7 && !ram[PAGE] && !ram[3 * PAGE - 1] && ram[3 * PAGE] == 7);
+}
+
 /* ---- saved memory ---- */
 
 static struct addrspace *memory_new(void)
@@ -459,6 +477,7 @@ int main(void)
         SPACE_TEST(test_mmio_ends),
         SPACE_TEST(test_copy),
         SPACE_TEST(test_drop_zeros),
+        SPACE_TEST(test_give_back),
         SPACE_TEST(test_save_load),
         SPACE_TEST(test_bad_streams),
     };
