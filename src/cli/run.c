@@ -148,6 +148,15 @@ static int set_net(void *ctx, const char *value, struct error *err)
     return net_check(value, err) ? error_prefix(err, "--net") : 0;
 }
 
+static int set_balloon(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    s->vm.balloon = strcmp(value, "off") ? VM_BALLOON_ON : VM_BALLOON_OFF;
+    if (!strcmp(value, "off") || !strcmp(value, "on"))
+        return 0;
+    return parse_size(value, &s->vm.balloon_target, err) ? error_prefix(err, "--balloon") : 0;
+}
+
 static const struct option run_options[] = {
     {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel},
     {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd},
@@ -167,6 +176,10 @@ static const struct option run_options[] = {
      "tap,ifname=NAME, switch=PATH (with other machines), none; all take mac=, mtu= and pcap=FILE; "
      "may be repeated; docs/networks.md",
      set_net},
+    {"balloon", "on|off|SIZE",
+     "a memory balloon, through which free memory of the guest goes back to the host (default: on, "
+     "unless deterministic); SIZE: what the guest is asked to do without",
+     set_balloon},
     {"bus", "mmio|pci",
      "where the virtio devices are: in the slots of memory (default), or on PCI Express", set_bus},
     {"irqchip", "plic|aia",
@@ -235,14 +248,15 @@ static void print_stats(struct vm *vm)
             "decoded       %llu instructions, %llu pages\n"
             "guest time    %.6f s\n"
             "host time     %.6f s\n"
-            "resident      %llu KiB, %llu KiB of zeros given back\n"
+            "resident      %llu KiB, %llu KiB of zeros given back, %llu KiB by the guest\n"
             "state hash    %016llx\n",
             (unsigned long long)s.engine.instructions,
             seconds > 0 ? (double)s.engine.instructions / seconds / 1e6 : 0,
             (unsigned long long)s.engine.traps, (unsigned long long)s.engine.tlb_misses,
             (unsigned long long)s.engine.decoded, (unsigned long long)s.engine.code_pages,
             (double)s.guest_ns / 1e9, seconds, (unsigned long long)s.resident_kib,
-            (unsigned long long)s.given_back_kib, (unsigned long long)vm_hash(vm));
+            (unsigned long long)s.given_back_kib, (unsigned long long)s.ballooned_kib,
+            (unsigned long long)vm_hash(vm));
     struct net_stats n;
     for (unsigned i = 0; vm_net_stats(vm, i, &n); i++)
         fprintf(stderr,

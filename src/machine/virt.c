@@ -345,6 +345,30 @@ void virt_set_link(struct machine *m, unsigned net, bool up)
         virtio_net_set_link(virt->nics[net], up);
 }
 
+bool virt_balloon_set(struct machine *m, uint64_t bytes)
+{
+    struct virt *virt = virt_of(m);
+    if (virt->balloon)
+        virtio_balloon_set_target(virt->balloon, bytes);
+    return virt->balloon;
+}
+
+bool virt_balloon_ask(struct machine *m)
+{
+    struct virt *virt = virt_of(m);
+    if (virt->balloon)
+        virtio_balloon_ask(virt->balloon);
+    return virt->balloon;
+}
+
+bool virt_balloon_stats(struct machine *m, struct virtio_balloon_stats *out)
+{
+    struct virt *virt = virt_of(m);
+    if (virt->balloon)
+        virtio_balloon_stats(virt->balloon, out);
+    return virt->balloon;
+}
+
 void virt_announce(struct machine *m)
 {
     struct virt *virt = virt_of(m);

@@ -7,6 +7,7 @@
 
 #include "block/block.h"
 #include "chr/chr.h"
+#include "dev/virtio/virtio_balloon.h"
 #include "machine/machine.h"
 #include "net/net.h"
 
@@ -30,6 +31,8 @@ struct virt_config {
     unsigned disk_count;
     struct net *const *nets; /* likewise; disks and networks: up to VIRT_VIRTIO_SLOTS - 1 */
     unsigned net_count;
+    bool balloon;            /* there is one, which also takes reports of free pages */
+    uint64_t balloon_target; /* bytes that it is to hold at first */
 };
 
 /* NULL with *err. machine_free releases it. */
@@ -43,5 +46,12 @@ const void *virt_device_tree(struct machine *m, size_t *size);
 
 /* Plugs the cable of network card `net` in or pulls it out. Any thread. */
 void virt_set_link(struct machine *m, unsigned net, bool up);
+/*
+ * The balloon: bytes that it is to hold, new statistics of the guest, and what is known. False if
+ * there is none. Any thread.
+ */
+bool virt_balloon_set(struct machine *m, uint64_t bytes);
+bool virt_balloon_ask(struct machine *m);
+bool virt_balloon_stats(struct machine *m, struct virtio_balloon_stats *out);
 /* The machine has come from elsewhere: guests tell their networks. Any thread. */
 void virt_announce(struct machine *m);

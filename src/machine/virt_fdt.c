@@ -443,12 +443,12 @@ static void put_soc(struct tree *t, const struct virt *virt)
     put_irq(t, virt, VIRT_IRQ_UART);
     end(t);
 
-    for (unsigned i = 0; i < VIRT_VIRTIO_SLOTS; i++) {
+    for (unsigned i = 0; i < virt_slots(virt); i++) {
         uint64_t base = VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE;
         begin_at(t, "virtio_mmio", base);
         put_string(t, "compatible", "virtio,mmio");
         put_reg(t, base, VIRTIO_MMIO_SIZE);
-        put_irq(t, virt, VIRT_IRQ_VIRTIO + i);
+        put_irq(t, virt, virt_slot_irq(i));
         end(t);
     }
     if (virt->config.pci)

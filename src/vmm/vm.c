@@ -224,6 +224,9 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .disk_count = c->disk_count,
         .nets = vm->nets,
         .net_count = c->net_count,
+        .balloon =
+            c->balloon == VM_BALLOON_ON || (c->balloon == VM_BALLOON_AUTO && !c->deterministic),
+        .balloon_target = c->balloon_target,
     };
     vm->machine = virt_new(&board, err);
     if (!vm->machine)
@@ -409,6 +412,9 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
         .resident_kib = resident_kib(),
         .given_back_kib = vm->reclaim.dropped / 1024,
     };
+    struct virtio_balloon_stats b;
+    if (virt_balloon_stats(vm->machine, &b))
+        out->ballooned_kib = b.given_back / 1024;
     for (unsigned i = 0; i < vm->machine->vcpu_count; i++) {
         struct engine_stats s;
         vm->engine->stats(&vm->machine->vcpus[i], &s);
@@ -430,6 +436,21 @@ int vm_set_link(struct vm *vm, unsigned net, bool up)
         return -ENODEV;
     virt_set_link(vm->machine, net, up);
     return 0;
+}
+
+int vm_set_balloon(struct vm *vm, uint64_t bytes)
+{
+    return virt_balloon_set(vm->machine, bytes) ? 0 : -ENODEV;
+}
+
+bool vm_balloon_ask(struct vm *vm)
+{
+    return virt_balloon_ask(vm->machine);
+}
+
+bool vm_balloon_stats(struct vm *vm, struct virtio_balloon_stats *out)
+{
+    return virt_balloon_stats(vm->machine, out);
 }
 
 const void *vm_device_tree(struct vm *vm, size_t *size)

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "core/engine.h"
+#include "dev/virtio/virtio_balloon.h"
 #include "net/net.h"
 
 #include <stdbool.h>
@@ -28,6 +29,13 @@ struct vm_disk {
     bool readonly;
 };
 
+/* A memory balloon, with which the guest also gives memory back that is free. */
+enum vm_balloon {
+    VM_BALLOON_AUTO, /* unless deterministic */
+    VM_BALLOON_ON,
+    VM_BALLOON_OFF,
+};
+
 struct vm_config {
     const char *engine;                              /* "auto", "interp", or "dbt" on x86-64 */
     unsigned cpus;                                   /* 1 to 64 */
@@ -38,11 +46,13 @@ struct vm_config {
     unsigned disk_count;
     const char *nets[VM_MAX_NETS]; /* network cards, as net_open takes them */
     unsigned net_count;
-    const char *console; /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */
-    const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
-    bool pci;            /* disks and entropy behind a PCI bridge, not in the slots of MMIO */
-    bool aia;            /* APLIC and IMSICs as interrupt controllers, not a PLIC */
-    bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
+    enum vm_balloon balloon;
+    uint64_t balloon_target; /* bytes that the guest is asked to do without; it may take them */
+    const char *console;     /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */
+    const char *gdb;         /* NULL, PORT or unix:PATH: the machine waits for a debugger */
+    bool pci;                /* disks and entropy behind a PCI bridge, not in the slots of MMIO */
+    bool aia;                /* APLIC and IMSICs as interrupt controllers, not a PLIC */
+    bool deterministic;      /* guest time is counted in instructions: runs repeat exactly */
     uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
     uint64_t code_cache; /* bytes for translated code, for each cpu; 0: the engine's choice */
     const char *dump;    /* what the engine compiles is written to this file; NULL: no */
@@ -108,6 +118,7 @@ struct vm_stats {
     uint64_t guest_ns, host_ns; /* time that vm_run took, on the guest's and the host's clock */
     uint64_t resident_kib;      /* of this process */
     uint64_t given_back_kib;    /* zero pages of memory that were given back to the host */
+    uint64_t ballooned_kib;     /* memory that the guest itself gave back, in all */
 };
 
 void vm_stats(struct vm *vm, struct vm_stats *out);
@@ -116,6 +127,18 @@ void vm_stats(struct vm *vm, struct vm_stats *out);
 bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out);
 /* Plugs its cable in or pulls it out. -ENODEV if there is no such card. Any thread. */
 int vm_set_link(struct vm *vm, unsigned net, bool up);
+
+/*
+ * Asks the guest to do without so many bytes of its memory; it gives what it can, and takes them
+ * when it would fail otherwise. -ENODEV if there is no balloon. Any thread.
+ */
+int vm_set_balloon(struct vm *vm, uint64_t bytes);
+/*
+ * What the balloon holds and what the guest last said about its memory; and asks it to say so
+ * again, which takes it a moment. False if there is no balloon. Any thread.
+ */
+bool vm_balloon_ask(struct vm *vm);
+bool vm_balloon_stats(struct vm *vm, struct virtio_balloon_stats *out);
 
 /* Device tree in FDT format, valid until vm_free. */
 const void *vm_device_tree(struct vm *vm, size_t *size);
