@@ -6,6 +6,7 @@
 #include "machine/virt_internal.h"
 
 #include "base/bits.h"
+#include "dev/virtio/virtio.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_mmio.h"
@@ -17,6 +18,12 @@
 #include <stdio.h>
 
 #define FIXED_SEED 1
+
+/* As many as harts can use; saved machines, which are deterministic, have one. */
+static unsigned virtio_queues(const struct virt_config *c)
+{
+    return c->deterministic ? 1 : c->cpus < VIRTIO_QUEUE_MAX ? c->cpus : VIRTIO_QUEUE_MAX;
+}
 
 /* Device i of those that there are, for whichever bus. */
 static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line irq,
@@ -36,7 +43,8 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
         return virt->nics[nic] = virtio_net_new(virt->m.mem, irq, id, c->nets[nic], err);
     }
     snprintf(id, sizeof id, "disk%u", i);
-    return virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, c->deterministic, err);
+    return virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, virtio_queues(c), c->deterministic,
+                          err);
 }
 
 static unsigned virtio_count(const struct virt *virt)

@@ -359,13 +359,13 @@ static void rig_make_virtio(struct rig *r)
     for (unsigned i = 0; i < RIG_DISK_SIZE; i++)
         r->disk.data[i] = r->ro_disk.data[i] = (uint8_t)(i / 512 + i);
     r->blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_BLK), "disk0", fake_block(&r->disk),
-                            "serial-0", true, NULL);
+                            "serial-0", 1, true, NULL);
     r->console = virtio_console_new(r->as, plic_input(r->plic, RIG_IRQ_CONSOLE), "console0",
                                     fake_chr(&r->console_chr), NULL);
     r->rng = virtio_rng_new(r->as, plic_input(r->plic, RIG_IRQ_RNG), "rng0", &seed, NULL);
     r->empty = virtio_mmio_empty_new(NULL);
     r->ro_blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_RO_BLK), "disk1",
-                               fake_block(&r->ro_disk), NULL, true, NULL);
+                               fake_block(&r->ro_disk), NULL, 1, true, NULL);
     r->net = virtio_net_new(r->as, plic_input(r->plic, RIG_IRQ_NET), "net0", fake_net(&r->network),
                             NULL);
     rig_map(r, RIG_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->blk);

@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "dev/virtio/virtio_balloon.h"
+#include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_mmio.h"
 
 #include <stdio.h>
@@ -36,6 +37,9 @@ struct vrig *vrig_new(void)
         abort();
     make(r, VRIG_BALLOON,
          virtio_balloon_new(r->as, line_to(&r->irq[VRIG_BALLOON]), "balloon0", 0x3000, NULL));
+    make(r, VRIG_DISK,
+         virtio_blk_new(r->as, line_to(&r->irq[VRIG_DISK]), "disk0", fake_block(&r->disk), NULL, 3,
+                        true, NULL));
     for (unsigned i = 0; r->all[i]; i++)
         device_reset(r->all[i]);
     return r;
@@ -56,6 +60,7 @@ bool vrig_copy(struct vrig *a, struct vrig *b)
     addrspace_save(a->as, &out);
     for (unsigned i = 0; a->all[i]; i++)
         device_save(a->all[i], &out);
+    b->disk = a->disk;
     struct state_in in = {.data = out.data, .len = out.len};
     int rc = out.failed ? -1 : addrspace_load_state(b->as, &in, &err);
     for (unsigned i = 0; !rc && b->all[i]; i++)
@@ -74,7 +79,8 @@ bool vrig_equal(struct vrig *a, struct vrig *b)
             fprintf(stderr, "%s: %s\n", a->all[i]->id, buf);
             return false;
         }
-    if (addrspace_hash(a->as, 0) != addrspace_hash(b->as, 0)) {
+    if (addrspace_hash(a->as, 0) != addrspace_hash(b->as, 0) ||
+        memcmp(a->disk.data, b->disk.data, sizeof a->disk.data)) {
         fprintf(stderr, "memory differs\n");
         return false;
     }
@@ -122,6 +128,21 @@ static uint64_t touch_balloon(struct vrig *r, uint64_t *random)
     return s.updates ^ s.known ^ s.target ^ s.actual ^ s.values[3];
 }
 
+/* Requests, most of them right. */
+static void fill_disk(struct vrig *r, unsigned queue, gpa_t at, uint64_t len, uint64_t *random)
+{
+    uint8_t header[16] = {(uint8_t)rig_pick(random, rig_pick(random, 3) ? 2 : 14)};
+    (void)queue;
+    header[8] = (uint8_t)rig_pick(random, 130);
+    addrspace_copy_in(r->as, at, header, len < sizeof header ? len : sizeof header);
+}
+
+static uint64_t touch_disk(struct vrig *r, uint64_t *random)
+{
+    r->disk.fail = rig_pick(random, 8) ? 0 : 5;
+    return r->disk.flushes;
+}
+
 static const struct {
     unsigned queues;
     uint64_t features;
@@ -129,6 +150,7 @@ static const struct {
     uint64_t (*touch)(struct vrig *r, uint64_t *random); /* what the host does */
 } kinds[VRIG_DEVICES] = {
     [VRIG_BALLOON] = {5, 0x36, fill_balloon, touch_balloon},
+    [VRIG_DISK] = {3, 0x7646, fill_disk, touch_disk},
 };
 
 static void start_queue(struct vrig *r, unsigned n, unsigned q, uint64_t *random)

@@ -15,10 +15,11 @@
 #define VRIG_RAM_SIZE UINT64_C(0x100000)
 #define VRIG_REGS(n) (UINT64_C(0x10001000) + UINT64_C(0x1000) * (n))
 
-enum { VRIG_BALLOON, VRIG_DEVICES };
+enum { VRIG_BALLOON, VRIG_DISK, VRIG_DEVICES };
 
 struct vrig {
     struct addrspace *as;
+    struct fake_block disk;
     bool irq[VRIG_DEVICES];
     struct device *all[VRIG_DEVICES + 1]; /* in the order in which state is saved; NULL ends */
 };

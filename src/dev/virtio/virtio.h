@@ -49,7 +49,7 @@ struct virtio_dev;
 
 struct virtio_dev_ops {
     uint32_t device_id;   /* section 5 */
-    unsigned queue_count; /* up to VIRTIO_QUEUE_MAX */
+    unsigned queue_count; /* up to VIRTIO_QUEUE_MAX; a device may be made with fewer or more */
     uint16_t queue_size;  /* the most entries a queue may have */
     /* The driver has notified a queue that is ready. */
     void (*notify)(struct virtio_dev *vd, unsigned queue);
@@ -80,6 +80,7 @@ struct virtio_transport {
 struct virtio_dev {
     struct device dev;
     const struct virtio_dev_ops *ops;
+    unsigned queue_count; /* of ops, unless the device has set it when it was made */
     struct addrspace *mem;
     struct irq_line irq;
     const struct virtio_transport *transport; /* NULL: it has only the line */
