@@ -246,11 +246,14 @@ static void virtio_blk_finish(struct virtio_blk *b, struct virtio_blk_request *r
 static void virtio_blk_go(struct virtio_blk *b, struct virtio_blk_request *r, uint8_t status)
 {
     while (status == PENDING) {
-        if (b->queue) {
+        int rc = 0;
+        if (!b->queue) {
+            rc = block_execute(b->block, &r->io);
+        } else if (!block_queue_try(b->queue, &r->io)) {
             block_queue_submit(b->queue, &r->io);
             return;
         }
-        status = virtio_blk_next(r, block_execute(b->block, &r->io));
+        status = virtio_blk_next(r, rc);
     }
     virtio_blk_finish(b, r, status);
 }
