@@ -22,7 +22,7 @@ struct region {
     enum region_kind kind;
     uint8_t *host; /* RAM, ROM: mapping of fd */
     int fd;
-    const struct mmio_ops *ops;
+    const struct mmio_ops *ops; /* of dev, which takes loads and stores; NULL: memory does */
     struct device *dev;
 };
 
@@ -103,12 +103,13 @@ static int addrspace_insert(struct addrspace *as, struct region region, struct e
     return 0;
 }
 
-static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
-                                enum region_kind kind, struct error *err)
+/* A region that lacks only its memory. */
+static int addrspace_add_memory(struct addrspace *as, struct region region, struct error *err)
 {
-    if (!size || base % PAGE || size % PAGE || size > INT64_MAX)
+    uint64_t size = region.size;
+    if (!size || region.base % PAGE || size % PAGE || size > INT64_MAX)
         return error_set(err, EINVAL, "memory of %llu bytes at 0x%llx is not made of whole pages",
-                         (unsigned long long)size, (unsigned long long)base);
+                         (unsigned long long)size, (unsigned long long)region.base);
     int fd = memfd_create("guise-ram", MFD_CLOEXEC);
     if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
         int code = errno;
@@ -124,8 +125,9 @@ static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
         return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
                          (unsigned long long)size, strerror(code));
     }
-    int rc = addrspace_insert(
-        as, (struct region){.base = base, .size = size, .kind = kind, .host = host, .fd = fd}, err);
+    region.host = host;
+    region.fd = fd;
+    int rc = addrspace_insert(as, region, err);
     if (rc) {
         munmap(host, size);
         close(fd);
@@ -135,12 +137,22 @@ static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
 
 int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
 {
-    return addrspace_add_memory(as, base, size, REGION_RAM, err);
+    return addrspace_add_memory(as, (struct region){.base = base, .size = size, .kind = REGION_RAM},
+                                err);
 }
 
 int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
 {
-    return addrspace_add_memory(as, base, size, REGION_ROM, err);
+    return addrspace_add_memory(as, (struct region){.base = base, .size = size, .kind = REGION_ROM},
+                                err);
+}
+
+int addrspace_add_flash(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                        struct device *dev, struct error *err)
+{
+    return addrspace_add_memory(
+        as, (struct region){.base = base, .size = size, .kind = REGION_ROM, .ops = ops, .dev = dev},
+        err);
 }
 
 int addrspace_add_mmio(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
@@ -252,7 +264,7 @@ bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *va
     if (!r)
         return false;
     uint64_t offset = gpa - r->base;
-    if (r->kind != REGION_MMIO) {
+    if (!r->ops) {
         *value = memory_read(r->host + offset, size);
         return true;
     }
@@ -268,7 +280,7 @@ bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *va
 bool addrspace_write(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t value)
 {
     const struct region *r = addrspace_find(as, gpa);
-    if (!r || r->kind == REGION_ROM)
+    if (!r || (r->kind == REGION_ROM && !r->ops))
         return false;
     uint64_t offset = gpa - r->base;
     if (r->kind == REGION_RAM) {

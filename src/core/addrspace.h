@@ -33,6 +33,9 @@ int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct er
 int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err);
 int addrspace_add_mmio(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
                        struct device *dev, struct error *err);
+/* ROM to fetches, and to all functions here but addrspace_read and write: those ask the device. */
+int addrspace_add_flash(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                        struct device *dev, struct error *err);
 
 /* ---- lookups ---- */
 
