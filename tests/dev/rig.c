@@ -6,6 +6,7 @@
 #include "dev/aclint.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/ns16550.h"
+#include "dev/pflash.h"
 #include "dev/plic.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_console.h"
@@ -139,6 +140,22 @@ int block_writev(struct block *blk, uint64_t offset, const struct iovec *iov, in
     for (int i = 0; i < n; offset += iov[i++].iov_len)
         memcpy(block_fake_at(b, offset, iov[i].iov_len), iov[i].iov_base, iov[i].iov_len);
     return 0;
+}
+
+int block_read(struct block *b, uint64_t offset, void *buf, size_t len)
+{
+    return block_readv(b, offset, &(struct iovec){buf, len}, 1);
+}
+
+int block_write(struct block *b, uint64_t offset, const void *buf, size_t len)
+{
+    return block_writev(b, offset, &(struct iovec){(void *)(uintptr_t)buf, len}, 1);
+}
+
+const char *block_path(const struct block *b)
+{
+    (void)b;
+    return "fake";
 }
 
 int block_flush(struct block *b)
@@ -321,15 +338,22 @@ static void rig_power_event(void *ctx, enum power_event what, unsigned code)
     r->power_code = code;
 }
 
-static void rig_map(struct rig *r, gpa_t base, uint64_t size, const struct mmio_ops *ops,
-                    struct device *dev)
+static void rig_add(struct rig *r, struct device *dev)
 {
-    if (!dev || addrspace_add_mmio(r->as, base, size, ops, dev, NULL))
+    if (!dev)
         abort();
     unsigned n = 0;
     while (r->all[n])
         n++;
     r->all[n] = dev;
+}
+
+static void rig_map(struct rig *r, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                    struct device *dev)
+{
+    rig_add(r, dev);
+    if (addrspace_add_mmio(r->as, base, size, ops, dev, NULL))
+        abort();
 }
 
 static void rig_make_platform(struct rig *r)
@@ -350,6 +374,8 @@ static void rig_make_platform(struct rig *r)
     rig_map(r, RIG_RTC, GOLDFISH_RTC_SIZE, &goldfish_rtc_mmio, r->rtc);
     rig_map(r, RIG_ACLINT, ACLINT_SIZE, &aclint_mmio, r->aclint);
     rig_map(r, RIG_UART, NS16550_SIZE, &ns16550_mmio, r->uart);
+    r->flash = pflash_new(r->as, RIG_FLASH, RIG_FLASH_SIZE, "flash0", NULL, NULL);
+    rig_add(r, r->flash);
 }
 
 static void rig_make_virtio(struct rig *r)

@@ -24,6 +24,8 @@
 #define RIG_ACLINT UINT64_C(0x2000000)
 #define RIG_PLIC UINT64_C(0xc000000)
 #define RIG_UART UINT64_C(0x10000000)
+#define RIG_FLASH UINT64_C(0x20000000)
+#define RIG_FLASH_SIZE UINT64_C(0x80000)
 #define RIG_VIRTIO UINT64_C(0x10001000)
 #define RIG_BLK (RIG_VIRTIO + 0x0000)
 #define RIG_CONSOLE (RIG_VIRTIO + 0x1000)
@@ -97,6 +99,7 @@ struct rig {
     enum power_event power_what;
     unsigned power_code;
     struct device *plic, *aclint, *uart, *rtc, *power, *blk, *console, *rng, *empty, *ro_blk, *net;
+    struct device *flash;
     struct device *all[16]; /* in the order in which state is saved; NULL ends */
 };
 

@@ -33,8 +33,56 @@ static gpa_t pick_register(uint64_t *random)
     }
 }
 
+static void put32(struct rig *r, gpa_t gpa, uint64_t v)
+{
+    rig_write(r, gpa, 4, (uint32_t)v);
+}
+
+/* A command as a driver gives it, now and then not to its end. */
+static void flash_command(struct rig *r, uint64_t *random, gpa_t gpa)
+{
+    uint64_t words = 1 + rig_pick(random, 4);
+    switch (rig_pick(random, 8)) {
+    case 0:
+        put32(r, gpa, 0x20);
+        break;
+    case 1:
+    case 2:
+        put32(r, gpa, 0x40);
+        put32(r, gpa, rig_random(random));
+        return;
+    default:
+        put32(r, gpa, 0xe8);
+        put32(r, gpa, words - 1);
+        for (uint64_t i = 0; i < words; i++)
+            put32(r, gpa + 4 * i, rig_random(random));
+        break;
+    }
+    if (rig_pick(random, 4))
+        put32(r, gpa, 0xd0);
+}
+
+/* Commands and single writes, of which many make no sense where they come, in few places. */
+static uint64_t step_flash(struct rig *r, uint64_t *random)
+{
+    static const uint8_t commands[] = {0x01, 0x10, 0x20, 0x40, 0x50, 0x60, 0x70, 0x90,
+                                       0x98, 0xd0, 0xe8, 0xff, 0xff, 0xff, 0xff};
+    gpa_t gpa = RIG_FLASH + rig_pick(random, 4) * (RIG_FLASH_SIZE / 4) + 8 * rig_pick(random, 32);
+    unsigned size = rig_pick(random, 4) ? 4 : 1u << rig_pick(random, 4);
+    uint64_t value = commands[rig_pick(random, sizeof commands)];
+    if (!rig_pick(random, 4))
+        value = rig_pick_value(random);
+    if (rig_pick(random, 2))
+        flash_command(r, random, gpa);
+    if (rig_pick(random, 2))
+        rig_write(r, gpa, size, value);
+    return rig_read(r, gpa, size);
+}
+
 static uint64_t step_register(struct rig *r, uint64_t *random)
 {
+    if (!rig_pick(random, 8))
+        return step_flash(r, random);
     gpa_t gpa = pick_register(random);
     unsigned size = 1u << rig_pick(random, 4);
     uint64_t value = 0;
@@ -44,11 +92,6 @@ static uint64_t step_register(struct rig *r, uint64_t *random)
     if (rig_pick(random, 2))
         return addrspace_write(r->as, gpa, size, rig_pick_value(random));
     return addrspace_read(r->as, gpa, size, &value) + 2 * value;
-}
-
-static void put32(struct rig *r, gpa_t gpa, uint64_t v)
-{
-    rig_write(r, gpa, 4, (uint32_t)v);
 }
 
 /* Starts a device the way a driver does, now and then with a wrong size or address. */

@@ -19,15 +19,25 @@ static const struct {
     gpa_t base;
     uint64_t span; /* where its registers are */
 } windows[] = {
-    {RIG_POWER, 0x10},        {RIG_RTC, 0x40},
-    {RIG_ACLINT, 0x20},       {RIG_ACLINT, 0x10000},
-    {RIG_PLIC, 0x200},        {RIG_PLIC + 0x1000, 0x20},
-    {RIG_PLIC + 0x2000, 512}, {RIG_PLIC + 0x200000, 0x5000},
-    {RIG_PLIC, 0x600000},     {RIG_UART, 0x10},
-    {RIG_UART, 0x100},        {RIG_BLK, 0x140},
-    {RIG_CONSOLE, 0x140},     {RIG_RNG, 0x140},
-    {RIG_EMPTY, 0x140},       {RIG_RO_BLK, 0x1000},
+    {RIG_POWER, 0x10},
+    {RIG_RTC, 0x40},
+    {RIG_ACLINT, 0x20},
+    {RIG_ACLINT, 0x10000},
+    {RIG_PLIC, 0x200},
+    {RIG_PLIC + 0x1000, 0x20},
+    {RIG_PLIC + 0x2000, 512},
+    {RIG_PLIC + 0x200000, 0x5000},
+    {RIG_PLIC, 0x600000},
+    {RIG_UART, 0x10},
+    {RIG_UART, 0x100},
+    {RIG_BLK, 0x140},
+    {RIG_CONSOLE, 0x140},
+    {RIG_RNG, 0x140},
+    {RIG_EMPTY, 0x140},
+    {RIG_RO_BLK, 0x1000},
     {RIG_NET, 0x140},
+    {RIG_FLASH, 0x100},
+    {RIG_FLASH, RIG_FLASH_SIZE},
 };
 
 /* Values spread over 64 bits from 16 of the input. */
