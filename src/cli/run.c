@@ -1,10 +1,12 @@
 #include "chr/terminal.h"
 #include "cli/options.h"
 #include "cli/verbs.h"
+#include "machine/firmware.h"
 #include "net/net.h"
 #include "vmm/vm.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +17,7 @@ struct run_settings {
     const char *save;
     const char *lockstep;           /* "ENGINE,ENGINE", NULL: no */
     char *disk_paths[VM_MAX_DISKS]; /* without what follows the comma */
+    char *flash_paths[VM_MAX_FLASH];
 };
 
 /* ---- options ---- */
@@ -116,16 +119,12 @@ static int set_mmu(void *ctx, const char *value, struct error *err)
     return error_set(err, EINVAL, "--mmu: '%s' is none of sv39, sv48, sv57", value);
 }
 
-static int set_disk(void *ctx, const char *value, struct error *err)
+/* FILE[,readonly][,format=NAME]. *owned is what disk then points to, and the caller's to free. */
+static int parse_disk(const char *value, struct vm_disk *disk, char **owned, struct error *err)
 {
-    struct run_settings *s = ctx;
-    if (s->vm.disk_count == VM_MAX_DISKS)
-        return error_set(err, EINVAL, "--disk: the machine takes up to %d", VM_MAX_DISKS);
-    char *path = strdup(value);
+    char *path = *owned = strdup(value);
     if (!path)
-        return error_set(err, ENOMEM, "out of memory for --disk %s", value);
-    s->disk_paths[s->vm.disk_count] = path;
-    struct vm_disk *disk = &s->vm.disks[s->vm.disk_count++];
+        return error_set(err, ENOMEM, "out of memory for %s", value);
     /* From the end, so that a name may have commas of its own. */
     for (char *comma; (comma = strrchr(path, ',')); *comma = 0) {
         if (!strcmp(comma, ",readonly"))
@@ -136,7 +135,52 @@ static int set_disk(void *ctx, const char *value, struct error *err)
             break;
     }
     disk->path = path;
-    return *path ? 0 : error_set(err, EINVAL, "--disk needs a file");
+    return *path ? 0 : error_set(err, EINVAL, "needs a file");
+}
+
+static int set_disk(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    unsigned i = s->vm.disk_count;
+    if (i == VM_MAX_DISKS)
+        return error_set(err, EINVAL, "--disk: the machine takes up to %d", VM_MAX_DISKS);
+    s->vm.disk_count++;
+    return parse_disk(value, &s->vm.disks[i], &s->disk_paths[i], err) ? error_prefix(err, "--disk")
+                                                                      : 0;
+}
+
+static int set_pflash(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    unsigned i = s->vm.flash_count;
+    if (i == VM_MAX_FLASH)
+        return error_set(err, EINVAL, "--pflash: the machine takes up to %d", VM_MAX_FLASH);
+    s->vm.flash_count++;
+    return parse_disk(value, &s->vm.flash[i], &s->flash_paths[i], err)
+               ? error_prefix(err, "--pflash")
+               : 0;
+}
+
+/* EDK2 of this host, and a file of variables, which is made when there is none. */
+static int set_uefi(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    char code[PATH_MAX];
+    if (s->vm.flash_count)
+        return error_set(err, EINVAL, "--uefi: takes the place of --pflash, once");
+    int rc = firmware_find(FIRMWARE_EDK2_CODE, code, sizeof code, err);
+    if (!rc)
+        rc = firmware_make_vars(value, err);
+    if (rc)
+        return error_prefix(err, "--uefi");
+    s->flash_paths[0] = strdup(code);
+    s->flash_paths[1] = strdup(value);
+    if (!s->flash_paths[0] || !s->flash_paths[1])
+        return error_set(err, ENOMEM, "out of memory for %s", value);
+    for (unsigned i = 0; i < VM_MAX_FLASH; i++)
+        s->vm.flash[i] = (struct vm_disk){s->flash_paths[i], "raw", i == 0};
+    s->vm.flash_count = VM_MAX_FLASH;
+    return 0;
 }
 
 static int set_net(void *ctx, const char *value, struct error *err)
@@ -156,6 +200,14 @@ static const struct option run_options[] = {
      "M-mode firmware (OpenSBI, U-Boot, a bare program) for the start of memory; without it guise "
      "answers SBI calls itself",
      set_firmware},
+    {"uefi", "FILE",
+     "boot with the EDK2 that is installed on this host; its variables are kept in FILE, which is "
+     "made if it is missing; docs/firmware.md",
+     set_uefi},
+    {"pflash", "FILE[,readonly][,format=raw|qcow2]",
+     "flash of 32 MiB: first the firmware to boot (EDK2's RISCV_VIRT_CODE.fd), given again the one "
+     "that keeps its variables",
+     set_pflash},
     {"cpus", "N", "harts, 1 to 64 (default 1)", set_cpus},
     {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory},
     {"disk", "FILE[,readonly][,format=raw|qcow2]",
@@ -297,6 +349,17 @@ static struct vm *lockstep_machine(const struct run_settings *s, bool second, st
     return vm_new(&config, err);
 }
 
+static int lockstep_readonly(const struct vm_disk *disks, unsigned count, struct error *err)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (!disks[i].readonly)
+            return error_set(
+                err, EINVAL,
+                "--lockstep: two machines cannot both write %s; give it as %s,readonly",
+                disks[i].path, disks[i].path);
+    return 0;
+}
+
 static int lockstep_check(const struct run_settings *s, struct error *err)
 {
     const char *comma = strchr(s->lockstep, ',');
@@ -305,13 +368,8 @@ static int lockstep_check(const struct run_settings *s, struct error *err)
                          s->lockstep);
     if (s->save || !strcmp(s->vm.console, "pty"))
         return error_set(err, EINVAL, "--lockstep saves no state and takes no input from a pty");
-    for (unsigned i = 0; i < s->vm.disk_count; i++)
-        if (!s->vm.disks[i].readonly)
-            return error_set(
-                err, EINVAL,
-                "--lockstep: two machines cannot both write %s; give it as %s,readonly",
-                s->vm.disks[i].path, s->vm.disks[i].path);
-    return 0;
+    int rc = lockstep_readonly(s->vm.disks, s->vm.disk_count, err);
+    return rc ? rc : lockstep_readonly(s->vm.flash, s->vm.flash_count, err);
 }
 
 static int run_lockstep(const struct run_settings *s, struct error *err)
@@ -367,12 +425,14 @@ static int run_run(int argc, char **argv)
         code = run_settings(&s, &err);
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         free(s.disk_paths[i]);
+    for (unsigned i = 0; i < VM_MAX_FLASH; i++)
+        free(s.flash_paths[i]);
     return err.code ? fail_usage(err.msg) : code;
 }
 
 const struct verb verb_run = {
     .name = "run",
-    .usage = "run [OPTION]... --kernel FILE",
+    .usage = "run [OPTION]... --kernel FILE | --pflash FILE | --firmware FILE",
     .summary = "run a virtual machine",
     .run = run_run,
     .help = run_help,

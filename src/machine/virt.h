@@ -1,7 +1,7 @@
 /*
  * The riscv64 board `virt`: the layout of QEMU's board of that name, so that guests made for it
- * run. Boots a kernel either with guise as the SBI firmware (no firmware given: harts start in
- * S-mode) or with real M-mode firmware.
+ * run. Boots a kernel, or what the first bank of flash holds, either with guise as the SBI firmware
+ * (no firmware given: harts start in S-mode) or with real M-mode firmware.
  */
 #pragma once
 
@@ -12,6 +12,8 @@
 
 #define VIRT_MAX_CPUS 64
 #define VIRT_VIRTIO_SLOTS 8
+#define VIRT_FLASH_BANKS 2
+#define VIRT_FLASH_SIZE (UINT64_C(32) << 20) /* of a bank */
 #define VIRT_MIN_MEMORY (UINT64_C(2) << 20)
 
 struct virt_config {
@@ -21,10 +23,12 @@ struct virt_config {
     bool deterministic;         /* virtual clock, seeded entropy, fixed date */
     bool pci;                   /* a PCI bridge, and the virtio devices behind it */
     bool aia;                   /* APLIC and IMSICs, not a PLIC */
-    const char *kernel;         /* paths; kernel or firmware must be given */
+    const char *kernel;         /* paths; kernel, firmware or flash must be given */
     const char *initrd;         /* or NULL */
     const char *append;         /* kernel command line, or NULL */
     const char *firmware;       /* or NULL */
+    struct block *const *flash; /* banks of flash, from the first on; like disks */
+    unsigned flash_count;       /* 0: there is none; up to VIRT_FLASH_BANKS */
     struct chr *console;        /* the serial port's; not owned, outlives the machine */
     struct block *const *disks; /* not owned, outlive the machine */
     unsigned disk_count;

@@ -459,6 +459,23 @@ static void put_soc(struct tree *t, const struct virt *virt)
     put_power(t, "reboot", 0x7777);
 }
 
+/* Binding cfi-flash: two chips of 16 bits side by side. */
+static void put_flash(struct tree *t)
+{
+    uint32_t cells[4 * VIRT_FLASH_BANKS];
+    for (unsigned i = 0; i < VIRT_FLASH_BANKS; i++) {
+        uint32_t *c = &cells[(size_t)4 * i];
+        c[0] = c[2] = 0;
+        c[1] = (uint32_t)(VIRT_FLASH + i * VIRT_FLASH_SIZE);
+        c[3] = (uint32_t)VIRT_FLASH_SIZE;
+    }
+    begin_at(t, "flash", VIRT_FLASH);
+    put_string(t, "compatible", "cfi-flash");
+    put_cells(t, "reg", cells, ARRAY_SIZE(cells));
+    put_u32(t, "bank-width", 4);
+    end(t);
+}
+
 static void put_root(struct tree *t, const struct virt *virt)
 {
     begin(t, "");
@@ -472,6 +489,8 @@ static void put_root(struct tree *t, const struct virt *virt)
     put_reg(t, VIRT_RAM, virt->config.memory);
     end(t);
     put_cpus(t, virt);
+    if (virt->config.flash_count)
+        put_flash(t);
     put_soc(t, virt);
     end(t);
 }

@@ -182,21 +182,32 @@ static int vm_open_dump(struct vm *vm, struct error *err)
     return vm->dump ? 0 : error_set(err, errno, "%s: cannot be written: %s", path, strerror(errno));
 }
 
+static int vm_open_disks(struct block **disks, const struct vm_disk *from, unsigned count,
+                         struct error *err)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct block_options options = {
+            .format = from[i].format,
+            .readonly = from[i].readonly,
+        };
+        disks[i] = block_open(from[i].path, &options, err);
+        if (!disks[i])
+            return -err->code;
+    }
+    return 0;
+}
+
 static int vm_open_backends(struct vm *vm, struct error *err)
 {
     const struct vm_config *c = &vm->config;
     vm->loop = loop_new(err);
     if (!vm->loop)
         return -err->code;
-    for (unsigned i = 0; i < c->disk_count; i++) {
-        const struct block_options options = {
-            .format = c->disks[i].format,
-            .readonly = c->disks[i].readonly,
-        };
-        vm->disks[i] = block_open(c->disks[i].path, &options, err);
-        if (!vm->disks[i])
-            return -err->code;
-    }
+    int rc = vm_open_disks(vm->disks, c->disks, c->disk_count, err);
+    if (!rc)
+        rc = vm_open_disks(vm->flash, c->flash, c->flash_count, err);
+    if (rc)
+        return rc;
     for (unsigned i = 0; i < c->net_count; i++) {
         vm->nets[i] = net_open(c->nets[i], i, vm->loop, err);
         if (!vm->nets[i])
@@ -219,6 +230,8 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .initrd = c->initrd,
         .append = c->append,
         .firmware = c->firmware,
+        .flash = vm->flash,
+        .flash_count = c->flash_count,
         .console = vm->console,
         .disks = vm->disks,
         .disk_count = c->disk_count,
@@ -266,6 +279,9 @@ static int vm_check(const struct vm_config *c, struct error *err)
     if (c->disk_count > VM_MAX_DISKS)
         return error_set(err, EINVAL, "%u disks: the machine takes up to %d", c->disk_count,
                          VM_MAX_DISKS);
+    if (c->flash_count > VM_MAX_FLASH)
+        return error_set(err, EINVAL, "%u banks of flash: the machine takes up to %d",
+                         c->flash_count, VM_MAX_FLASH);
     if (c->net_count > VM_MAX_NETS)
         return error_set(err, EINVAL, "%u networks: the machine takes up to %d", c->net_count,
                          VM_MAX_NETS);
@@ -347,6 +363,8 @@ void vm_free(struct vm *vm)
     chr_free(vm->console);
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         block_free(vm->disks[i]);
+    for (unsigned i = 0; i < VM_MAX_FLASH; i++)
+        block_free(vm->flash[i]);
     for (unsigned i = 0; i < VM_MAX_NETS; i++)
         net_free(vm->nets[i]);
     loop_free(vm->loop);

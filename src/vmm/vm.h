@@ -18,6 +18,7 @@
 
 #define VM_MAX_DISKS 7
 #define VM_MAX_NETS 7
+#define VM_MAX_FLASH 2
 #define VM_MAX_CPUS 64
 
 struct vm;
@@ -36,6 +37,8 @@ struct vm_config {
     const char *kernel, *initrd, *append, *firmware; /* NULL: none */
     struct vm_disk disks[VM_MAX_DISKS];
     unsigned disk_count;
+    struct vm_disk flash[VM_MAX_FLASH]; /* banks of flash, of 32 MiB each: firmware, variables */
+    unsigned flash_count;
     const char *nets[VM_MAX_NETS]; /* network cards, as net_open takes them */
     unsigned net_count;
     const char *console; /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */

@@ -33,6 +33,7 @@ struct vm {
     struct loop *loop;
     struct chr *console;
     struct block *disks[VM_MAX_DISKS];
+    struct block *flash[VM_MAX_FLASH];
     struct net *nets[VM_MAX_NETS];
     const struct engine_ops *engine;
     struct machine *machine;

@@ -61,6 +61,8 @@ class Place:
         with open(self.path("big-initrd"), "wb") as file:
             file.truncate(300 << 20)
         self.write("disk", bytes(1 << 16))
+        with open(self.path("flash"), "wb") as file:
+            file.truncate(32 << 20)
         self.write("image", b"QFI\xfb" + struct.pack(">IQIIQ", 4, 0, 0, 16, 1 << 20) + bytes(100))
         self.write("no-state", bytes(100))
         os.mkdir(self.path("folder"))
@@ -153,6 +155,15 @@ CASES = [
     ("run --kernel {kernel} --disk {disk},format=qcow2,readonly", "{disk}"),
     ("run --kernel {kernel} --disk {image}", "version 4"),
     ("run --kernel {kernel}" + " --disk {disk},readonly" * 8, "--disk"),
+    ("run --pflash {disk}", "{disk}: has 65536 bytes, but flash has 33554432"),
+    ("run --pflash {missing}", "{missing}"),
+    ("run --pflash {flash},readonly --uefi {missing}", "--uefi"),
+    ("run --pflash ,readonly", "--pflash"),
+    ("run --pflash {flash},readonly --pflash {disk}", "{disk}: has 65536"),
+    ("run --pflash {flash},readonly --pflash {flash}", "{flash}"),
+    ("run" + " --pflash {flash},readonly" * 3, "--pflash"),
+    ("run --pflash {flash},readonly --initrd {zeros}", "{zeros}"),
+    ("run --pflash {flash} --lockstep interp,interp", "{flash},readonly"),
     ("run --kernel {kernel} --console teletype", "teletype"),
     ("run --kernel {kernel} --console file:", "file:"),
     ("run --kernel {kernel} --console file:{folder}", "{folder}"),
