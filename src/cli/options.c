@@ -14,23 +14,31 @@ static const struct option *option_find(const struct option *table, const char *
     return NULL;
 }
 
+/* A name of one letter has one dash. */
+static int option_dashes(const char *name, size_t len)
+{
+    return len == 1 && *name ? 1 : 2;
+}
+
 /* One option at argv[*i]; its value may be the next word. */
 static int option_take(const struct option *table, int argc, char **argv, int *i, void *ctx,
                        struct error *err)
 {
     const char *arg = argv[*i];
-    const char *name = arg + (arg[1] == '-' ? 2 : 1);
+    int dashes = arg[1] == '-' ? 2 : 1;
+    const char *name = arg + dashes;
     size_t len = strcspn(name, "=");
-    const struct option *o = arg[1] == '-' ? option_find(table, name, len) : NULL;
+    const struct option *o =
+        dashes == option_dashes(name, len) ? option_find(table, name, len) : NULL;
     if (!o)
-        return error_set(err, EINVAL, "unknown option '%.*s'", (int)(name - arg) + (int)len, arg);
+        return error_set(err, EINVAL, "unknown option '%.*s'", dashes + (int)len, arg);
     const char *value = name[len] ? name + len + 1 : NULL;
     if (!o->value && value)
-        return error_set(err, EINVAL, "--%s takes no value", o->name);
+        return error_set(err, EINVAL, "%.*s takes no value", dashes + (int)len, arg);
     if (o->value && !value && ++*i < argc)
         value = argv[*i];
     if (o->value && !value)
-        return error_set(err, EINVAL, "--%s needs a value: --%s %s", o->name, o->name, o->value);
+        return error_set(err, EINVAL, "%s needs a value: %s %s", arg, arg, o->value);
     return o->set(ctx, value, err);
 }
 
@@ -91,7 +99,9 @@ static void print_wrapped(const char *text, FILE *out)
 void options_help(const struct option *table, FILE *out)
 {
     for (const struct option *o = table; o->name; o++) {
-        int n = fprintf(out, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        const char *dashes = &"--"[2 - option_dashes(o->name, strlen(o->name))];
+        int n = fprintf(out, "  %s%s%s%s", dashes, o->name, o->value ? " " : "",
+                        o->value ? o->value : "");
         if (n >= HELP_INDENT) {
             fputc('\n', out);
             n = 0;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 struct option {
-    const char *name;  /* without the dashes; NULL ends the table */
+    const char *name;  /* without the dashes, one for one letter; NULL ends the table */
     const char *value; /* what the help calls it, NULL for a switch */
     const char *help;  /* broken into lines by the printer */
     /* ctx is the verb's settings; value is NULL for a switch. 0 or -errno with a sentence. */
@@ -18,8 +18,8 @@ struct option {
 };
 
 /*
- * Reads argv[0..argc): "--name value", "--name=value", and "--" before arguments. What is no option
- * is given to `argument`, or refused when that is NULL. EINVAL with a sentence.
+ * Reads argv[0..argc): "--name value", "--name=value", "-n value", and "--" before arguments. What
+ * is no option is given to `argument`, or refused when that is NULL. EINVAL with a sentence.
  */
 int options_parse(const struct option *table, int argc, char **argv, void *ctx,
                   int (*argument)(void *ctx, const char *value, struct error *err),
