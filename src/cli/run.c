@@ -7,13 +7,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct run_settings {
     struct vm_config vm;
     bool stats;
     const char *dump_dtb;
     const char *save;
-    const char *lockstep;           /* "ENGINE,ENGINE", NULL: no */
+    const char *lockstep; /* "ENGINE,ENGINE", NULL: no */
+    const char *image;    /* the disk that the machine is about, NULL: none */
+    bool cpus_given, memory_given;
     char *disk_paths[VM_MAX_DISKS]; /* without what follows the comma */
 };
 
@@ -58,6 +61,7 @@ static int set_cpus(void *ctx, const char *value, struct error *err)
     if (parse_number(value, 1, 64, &n, err))
         return error_prefix(err, "--cpus");
     s->vm.cpus = (unsigned)n;
+    s->cpus_given = true;
     return 0;
 }
 
@@ -70,6 +74,7 @@ static int set_code_cache(void *ctx, const char *value, struct error *err)
 static int set_memory(void *ctx, const char *value, struct error *err)
 {
     struct run_settings *s = ctx;
+    s->memory_given = true;
     return parse_size(value, &s->vm.memory, err) ? error_prefix(err, "--memory") : 0;
 }
 
@@ -156,8 +161,8 @@ static const struct option run_options[] = {
      "M-mode firmware (OpenSBI, U-Boot, a bare program) for the start of memory; without it guise "
      "answers SBI calls itself",
      set_firmware},
-    {"cpus", "N", "harts, 1 to 64 (default 1)", set_cpus},
-    {"memory", "SIZE", "memory, for example 512M or 2G (default 256M)", set_memory},
+    {"cpus", "N", "harts, 1 to 64 (default 1, with IMAGE the host's, up to 4)", set_cpus},
+    {"memory", "SIZE", "memory, for example 512M or 2G (default 256M, with IMAGE 1G)", set_memory},
     {"disk", "FILE[,readonly][,format=raw|qcow2]",
      "a disk image as a virtio disk; up to 7 times. Without a format qcow2 is known by its first "
      "bytes, and the guest cannot write them to a raw disk",
@@ -205,8 +210,71 @@ static const struct option run_options[] = {
 
 static void run_help(FILE *out)
 {
-    fputs("\noptions:\n", out);
+    fputs(
+        "\nIMAGE is a disk with a system on it, given as --disk's (docs/images.md). U-Boot of the\n"
+        "host's package u-boot-qemu starts it without waiting for a key, and there is a network\n"
+        "card behind NAT, unless options say what else.\n"
+        "\noptions:\n",
+        out);
     options_help(run_options, out);
+}
+
+/* ---- a machine made for a disk ---- */
+
+static int set_image(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    if (s->image)
+        return error_set(err, EINVAL, "unexpected argument '%s'", value);
+    s->image = value;
+    return set_disk(ctx, value, err);
+}
+
+static int find_firmware(const char **path, const char *image, struct error *err)
+{
+    static const char *const places[] = {
+        "/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf",
+        "/usr/local/lib/u-boot/qemu-riscv64_smode/uboot.elf",
+    };
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+        if (!access(places[i], R_OK)) {
+            *path = places[i];
+            return 0;
+        }
+    return error_set(
+        err, ENOENT,
+        "%s: the firmware to start it is not here: install the package u-boot-qemu, or "
+        "give --kernel or --firmware",
+        image);
+}
+
+/* Half of the processors' memory at most. */
+static uint64_t image_memory(void)
+{
+    uint64_t half = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+    return half < UINT64_C(1) << 30 ? half & -(UINT64_C(1) << 20) : UINT64_C(1) << 30;
+}
+
+static unsigned image_cpus(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > 4 ? 4 : (unsigned)n;
+}
+
+/* What an image's machine has that was not said. */
+static int run_defaults(struct run_settings *s, struct error *err)
+{
+    struct vm_config *vm = &s->vm;
+    if (!s->image)
+        return 0;
+    if (!s->cpus_given)
+        vm->cpus = image_cpus();
+    if (!s->memory_given)
+        vm->memory = image_memory();
+    if (!vm->net_count && !vm->deterministic)
+        vm->nets[vm->net_count++] = "user";
+    vm->boot_at_once = true;
+    return vm->kernel || vm->firmware ? 0 : find_firmware(&vm->kernel, s->image, err);
 }
 
 /* ---- the verb ---- */
@@ -363,7 +431,7 @@ static int run_run(int argc, char **argv)
     vm_config_init(&s.vm);
     terminal_catch_signals();
     int code = EXIT_USAGE;
-    if (!options_parse(run_options, argc, argv, &s, NULL, &err))
+    if (!options_parse(run_options, argc, argv, &s, set_image, &err) && !run_defaults(&s, &err))
         code = run_settings(&s, &err);
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         free(s.disk_paths[i]);
@@ -372,7 +440,7 @@ static int run_run(int argc, char **argv)
 
 const struct verb verb_run = {
     .name = "run",
-    .usage = "run [OPTION]... --kernel FILE",
+    .usage = "run [OPTION]... IMAGE|--kernel FILE",
     .summary = "run a virtual machine",
     .run = run_run,
     .help = run_help,

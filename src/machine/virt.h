@@ -25,6 +25,7 @@ struct virt_config {
     const char *initrd;         /* or NULL */
     const char *append;         /* kernel command line, or NULL */
     const char *firmware;       /* or NULL */
+    bool boot_at_once;          /* U-Boot does not wait for a key */
     struct chr *console;        /* the serial port's; not owned, outlives the machine */
     struct block *const *disks; /* not owned, outlive the machine */
     unsigned disk_count;

@@ -194,6 +194,14 @@ static void put_chosen(struct tree *t, const struct virt *virt)
     end(t);
 }
 
+/* For U-Boot (doc/device-tree-bindings/config.txt): no seconds to wait for a key. */
+static void put_config(struct tree *t)
+{
+    begin(t, "config");
+    put_u32(t, "bootdelay", 0);
+    end(t);
+}
+
 static void put_cpu(struct tree *t, const struct virt *virt, unsigned i)
 {
     static const char *const mmu[] = {"riscv,sv39", "riscv,sv48", "riscv,sv57"};
@@ -467,6 +475,8 @@ static void put_root(struct tree *t, const struct virt *virt)
     put_string(t, "compatible", "riscv-virtio");
     put_string(t, "model", "riscv-virtio,guise");
     put_chosen(t, virt);
+    if (virt->config.boot_at_once)
+        put_config(t);
     begin_at(t, "memory", VIRT_RAM);
     put_string(t, "device_type", "memory");
     put_reg(t, VIRT_RAM, virt->config.memory);

@@ -219,6 +219,7 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .initrd = c->initrd,
         .append = c->append,
         .firmware = c->firmware,
+        .boot_at_once = c->boot_at_once,
         .console = vm->console,
         .disks = vm->disks,
         .disk_count = c->disk_count,

@@ -42,6 +42,7 @@ struct vm_config {
     const char *gdb;     /* NULL, PORT or unix:PATH: the machine waits for a debugger */
     bool pci;            /* disks and entropy behind a PCI bridge, not in the slots of MMIO */
     bool aia;            /* APLIC and IMSICs as interrupt controllers, not a PLIC */
+    bool boot_at_once;   /* U-Boot does not wait for a key first */
     bool deterministic;  /* guest time is counted in instructions: runs repeat exactly */
     uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
     uint64_t code_cache; /* bytes for translated code, for each cpu; 0: the engine's choice */
