@@ -211,7 +211,8 @@ finish()
     esac
 }
 
-(set -C && : >"$disk") || fail "$disk: another guise writes it, or it is left from one: remove it then"
+[ ! -e "$disk" ] || fail "$disk: another guise writes it, or it is left from one: remove it then"
+(set -C && : >"$disk") 2>/dev/null || fail "$disk: cannot be written"
 trap 'rm -rf "$WORK"/* "$disk"' EXIT
 trap 'exit 130' INT TERM HUP
 install_handler

@@ -44,14 +44,14 @@ class Debian(Machine):
         self.expect(PROMPT)
         # Lines that are echoed as they are, and no marks around the prompt.
         self.send(b"stty cols 1000; bind 'set enable-bracketed-paste off'; PS1='# '\n")
-        self.expect(rb"\n# ")
+        self.expect(rb"[\r\n]# ")
 
 
 def boots(harts):
     with scratch() as place, Debian(place, "--cpus", str(harts)) as machine:
         machine.root()
         check(machine.shell("nproc").strip() == str(harts), "another number of harts", machine.log)
-        failed = machine.shell("systemctl --failed --no-legend --plain")
+        failed = machine.shell("systemctl --no-pager --failed --no-legend --plain")
         check(not failed.strip(), "units failed: " + failed)
         machine.shell("findmnt -n / /boot/efi >/dev/null")
         machine.send(b"poweroff\n")
