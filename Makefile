@@ -7,7 +7,7 @@ ARGS ?=
 ASAN = -Db_sanitize=address,undefined -Dc_args=-fno-sanitize-recover=all
 # Build-time generators leave their memory to exit().
 NO_LEAKS = ASAN_OPTIONS=detect_leaks=0
-ARM64_LIBS = libxxhash-dev libcmocka-dev libfdt-dev zlib1g-dev libzstd-dev liburing-dev
+ARM64_LIBS = libxxhash-dev libcmocka-dev libfdt-dev zlib1g-dev libzstd-dev liburing-dev libjansson-dev
 FUZZ = -Dfuzz=true -Db_lundef=false $(ASAN)
 
 .PHONY: all demo check check-arm64 asan fuzz bench bench-exec format clean help

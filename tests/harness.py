@@ -10,12 +10,14 @@ the program wrote. Times are multiplied by $GUISE_TEST_FACTOR (tools/check sets 
 """
 
 import fcntl
+import json
 import os
 import pty
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -29,6 +31,7 @@ PROMPT = b"# "
 
 guise = None  # the program under test, set by main()
 engine = None  # the engine that machines are run with; None: guise chooses
+runtime = None  # where machines have their control sockets
 
 
 class Failure(Exception):
@@ -97,6 +100,11 @@ def scratch(big=False):
     return tempfile.TemporaryDirectory(prefix="guise-test-", dir=place)
 
 
+def environment(program):
+    """guise puts control sockets into a directory of the script's, and none of the user's."""
+    return None if program or not runtime else dict(os.environ, XDG_RUNTIME_DIR=runtime)
+
+
 def command(program, args):
     """The command line of guise, with the engine under test, or of another program."""
     if program or not engine or not args or args[0] != "run":
@@ -109,6 +117,7 @@ def command(program, args):
 
 def run(args, seconds=60, stdin=b"", program=None, **more):
     """(exit code, standard output, standard error) of guise, or of another program."""
+    more.setdefault("env", environment(program))
     process = subprocess.Popen(command(program, args), stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
     try:
@@ -235,7 +244,8 @@ class Machine(Terminal):
         self.modes = termios.tcgetattr(self.slave)
         words = command(program, args)
         process = subprocess.Popen(words, stdin=self.slave, stdout=self.slave, stderr=self.slave,
-                                   start_new_session=True, preexec_fn=self._take_terminal)
+                                   start_new_session=True, preexec_fn=self._take_terminal,
+                                   env=environment(program))
         super().__init__(fd, process, words, seconds)
 
     @staticmethod
@@ -266,6 +276,37 @@ class Machine(Terminal):
         self.check_modes()
 
 
+class Control:
+    """A client of a machine's control socket."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.socket.settimeout(60 * FACTOR)
+        self.lines = self.socket.makefile("rb")
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def answer(self):
+        line = self.lines.readline()
+        if not line:
+            raise EOFError("the machine has closed its control socket")
+        check(line.endswith(b"\n"), "an answer without an end", line)
+        return json.loads(line)
+
+    def ask(self, command, **arguments):
+        """The whole answer."""
+        self.send(json.dumps({"command": command, "arguments": arguments}).encode() + b"\n")
+        return self.answer()
+
+    def call(self, command, **arguments):
+        """The result."""
+        answer = self.ask(command, **arguments)
+        check(answer["ok"], "%s: %r" % (command, answer))
+        return answer["result"]
+
+
 def require_exec(program):
     """Ends the script where `guise exec` can do nothing: a sanitizer keeps its own memory at the
     addresses of the guest program's."""
@@ -279,11 +320,13 @@ def require_exec(program):
 
 
 def main(names):
-    global guise, engine
+    global guise, engine, runtime
     guise, words = os.path.abspath(sys.argv[1]), sys.argv[2:]
     if words[:1] == ["--engine"]:
         engine, words = words[1], words[2:]
     failed, skipped, passed = [], [], []
+    place = scratch()
+    runtime = place.name
     for name in words or [name for name in names if name.startswith("test_")]:
         start = time.monotonic()
         try:

@@ -53,6 +53,12 @@ struct block_queue *block_queue_new(struct block *b, bool ring, struct error *er
 /* Waits for what is in flight; NULL is allowed. */
 void block_queue_free(struct block_queue *q);
 
+/*
+ * Carries out a read now, on this thread, if the host has its data in memory; does not call back.
+ * False: it was not done, and is to be submitted.
+ */
+bool block_queue_try(struct block_queue *q, struct block_request *r);
+
 /* Never fails: errors come with the callback. The kernel may see it only after the next kick. */
 void block_queue_submit(struct block_queue *q, struct block_request *r);
 void block_queue_kick(struct block_queue *q);

@@ -6,8 +6,9 @@
 #error "the build defines GUISE_VERSION"
 #endif
 
-static const struct verb *const verbs[] = {&verb_run,    &verb_exec, &verb_binfmt,  &verb_cache,
-                                           &verb_disasm, &verb_disk, &verb_version, &verb_help};
+static const struct verb *const verbs[] = {&verb_run,    &verb_ctl,     &verb_ps,     &verb_exec,
+                                           &verb_binfmt, &verb_cache,   &verb_disasm, &verb_disk,
+                                           &verb_image,  &verb_version, &verb_help};
 #define VERB_COUNT (sizeof verbs / sizeof verbs[0])
 
 int fail_usage(const char *sentence)

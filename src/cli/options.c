@@ -2,7 +2,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,29 +13,69 @@ static const struct option *option_find(const struct option *table, const char *
     return NULL;
 }
 
+int option_apply(const struct option *o, const char *value, void *ctx, struct option_log *log,
+                 struct error *err)
+{
+    if (!log)
+        return o->set(ctx, value, err);
+    struct option_given *more = reallocarray(log->given, log->count + 1, sizeof *more);
+    if (more)
+        log->given = more;
+    char *copy = value ? strdup(value) : NULL;
+    if (!more || (value && !copy)) {
+        free(copy);
+        return error_set(err, ENOMEM, "out of memory for --%s", o->name);
+    }
+    log->given[log->count++] = (struct option_given){o, copy};
+    return o->set(ctx, copy, err);
+}
+
+void option_log_fini(struct option_log *log)
+{
+    for (size_t i = 0; i < log->count; i++)
+        free(log->given[i].value);
+    free(log->given);
+    *log = (struct option_log){0};
+}
+
+/* A name of one letter has one dash. */
+static int option_dashes(const char *name, size_t len)
+{
+    return len == 1 && *name ? 1 : 2;
+}
+
 /* One option at argv[*i]; its value may be the next word. */
 static int option_take(const struct option *table, int argc, char **argv, int *i, void *ctx,
-                       struct error *err)
+                       struct option_log *log, struct error *err)
 {
     const char *arg = argv[*i];
-    const char *name = arg + (arg[1] == '-' ? 2 : 1);
+    int dashes = arg[1] == '-' ? 2 : 1;
+    const char *name = arg + dashes;
     size_t len = strcspn(name, "=");
-    const struct option *o = arg[1] == '-' ? option_find(table, name, len) : NULL;
+    const struct option *o =
+        dashes == option_dashes(name, len) ? option_find(table, name, len) : NULL;
     if (!o)
-        return error_set(err, EINVAL, "unknown option '%.*s'", (int)(name - arg) + (int)len, arg);
+        return error_set(err, EINVAL, "unknown option '%.*s'", dashes + (int)len, arg);
     const char *value = name[len] ? name + len + 1 : NULL;
     if (!o->value && value)
-        return error_set(err, EINVAL, "--%s takes no value", o->name);
+        return error_set(err, EINVAL, "%.*s takes no value", dashes + (int)len, arg);
     if (o->value && !value && ++*i < argc)
         value = argv[*i];
     if (o->value && !value)
-        return error_set(err, EINVAL, "--%s needs a value: --%s %s", o->name, o->name, o->value);
-    return o->set(ctx, value, err);
+        return error_set(err, EINVAL, "%s needs a value: %s %s", arg, arg, o->value);
+    return option_apply(o, value, ctx, log, err);
 }
 
 int options_parse(const struct option *table, int argc, char **argv, void *ctx,
                   int (*argument)(void *ctx, const char *value, struct error *err),
                   struct error *err)
+{
+    return options_parse_logged(table, argc, argv, ctx, argument, NULL, err);
+}
+
+int options_parse_logged(const struct option *table, int argc, char **argv, void *ctx,
+                         int (*argument)(void *ctx, const char *value, struct error *err),
+                         struct option_log *log, struct error *err)
 {
     bool only_arguments = false;
     int rc = 0;
@@ -44,7 +83,7 @@ int options_parse(const struct option *table, int argc, char **argv, void *ctx,
         if (!only_arguments && !strcmp(argv[i], "--"))
             only_arguments = true;
         else if (!only_arguments && argv[i][0] == '-' && argv[i][1])
-            rc = option_take(table, argc, argv, &i, ctx, err);
+            rc = option_take(table, argc, argv, &i, ctx, log, err);
         else if (argument)
             rc = argument(ctx, argv[i], err);
         else
@@ -58,7 +97,7 @@ int options_parse_first(const struct option *table, int argc, char **argv, void 
 {
     int i = 0, rc = 0;
     while (i < argc && argv[i][0] == '-' && argv[i][1] && strcmp(argv[i], "--") && !rc) {
-        rc = option_take(table, argc, argv, &i, ctx, err);
+        rc = option_take(table, argc, argv, &i, ctx, NULL, err);
         i++;
     }
     *first = i < argc && !strcmp(argv[i], "--") ? i + 1 : i;
@@ -91,7 +130,9 @@ static void print_wrapped(const char *text, FILE *out)
 void options_help(const struct option *table, FILE *out)
 {
     for (const struct option *o = table; o->name; o++) {
-        int n = fprintf(out, "  --%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "");
+        const char *dashes = &"--"[2 - option_dashes(o->name, strlen(o->name))];
+        int n = fprintf(out, "  %s%s%s%s", dashes, o->name, o->value ? " " : "",
+                        o->value ? o->value : "");
         if (n >= HELP_INDENT) {
             fputc('\n', out);
             n = 0;

@@ -26,8 +26,8 @@ struct verb {
 bool handler_called(void);
 int handler_run(int argc, char **argv);
 
-extern const struct verb verb_run, verb_exec, verb_binfmt, verb_cache, verb_disasm, verb_disk,
-    verb_version, verb_help;
+extern const struct verb verb_run, verb_ctl, verb_ps, verb_exec, verb_binfmt, verb_cache,
+    verb_disasm, verb_disk, verb_image, verb_version, verb_help;
 
 /* Prints "guise: sentence" to stderr and returns EXIT_USAGE. */
 int fail_usage(const char *sentence);

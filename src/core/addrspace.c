@@ -22,7 +22,8 @@ struct region {
     enum region_kind kind;
     uint8_t *host; /* RAM, ROM: mapping of fd */
     int fd;
-    const struct mmio_ops *ops;
+    uint64_t offset;            /* of the mapping in it */
+    const struct mmio_ops *ops; /* of dev, which takes loads and stores; NULL: memory does */
     struct device *dev;
 };
 
@@ -103,44 +104,78 @@ static int addrspace_insert(struct addrspace *as, struct region region, struct e
     return 0;
 }
 
-static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
-                                enum region_kind kind, struct error *err)
+/* A region that lacks only its mapping. Its file is the address space's, also on failure. */
+static int addrspace_map(struct addrspace *as, struct region region, struct error *err)
 {
-    if (!size || base % PAGE || size % PAGE || size > INT64_MAX)
+    region.host = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                       region.fd, (off_t)region.offset);
+    if (region.host == MAP_FAILED) {
+        int code = errno;
+        close(region.fd);
+        return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
+                         (unsigned long long)region.size, strerror(code));
+    }
+    int rc = addrspace_insert(as, region, err);
+    if (rc) {
+        munmap(region.host, region.size);
+        close(region.fd);
+    }
+    return rc;
+}
+
+/* A region that lacks only its memory. */
+static int addrspace_add_memory(struct addrspace *as, struct region region, struct error *err)
+{
+    uint64_t size = region.size;
+    if (!size || region.base % PAGE || size % PAGE || size > INT64_MAX)
         return error_set(err, EINVAL, "memory of %llu bytes at 0x%llx is not made of whole pages",
-                         (unsigned long long)size, (unsigned long long)base);
-    int fd = memfd_create("guise-ram", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)size) < 0) {
+                         (unsigned long long)size, (unsigned long long)region.base);
+    int fd = memfd_create("guise-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    /* Sealed, because whoever else maps it could make it shorter, and us fault. */
+    if (fd < 0 || ftruncate(fd, (off_t)size) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
         int code = errno;
         if (fd >= 0)
             close(fd);
         return error_set(err, code, "cannot make %llu bytes of guest memory: %s",
                          (unsigned long long)size, strerror(code));
     }
-    void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (host == MAP_FAILED) {
-        int code = errno;
-        close(fd);
-        return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
-                         (unsigned long long)size, strerror(code));
-    }
-    int rc = addrspace_insert(
-        as, (struct region){.base = base, .size = size, .kind = kind, .host = host, .fd = fd}, err);
-    if (rc) {
-        munmap(host, size);
-        close(fd);
-    }
-    return rc;
+    region.fd = fd;
+    return addrspace_map(as, region, err);
 }
 
 int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
 {
-    return addrspace_add_memory(as, base, size, REGION_RAM, err);
+    return addrspace_add_memory(as, (struct region){.base = base, .size = size, .kind = REGION_RAM},
+                                err);
+}
+
+int addrspace_add_shared(struct addrspace *as, gpa_t base, uint64_t size, int fd, uint64_t offset,
+                         struct error *err)
+{
+    if (base % PAGE || !size || size % PAGE || offset % PAGE || size > INT64_MAX - offset) {
+        close(fd);
+        return error_set(err, EINVAL, "memory of %llu bytes at 0x%llx is not made of whole pages",
+                         (unsigned long long)size, (unsigned long long)base);
+    }
+    return addrspace_map(
+        as,
+        (struct region){.base = base, .size = size, .kind = REGION_RAM, .fd = fd, .offset = offset},
+        err);
 }
 
 int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err)
 {
-    return addrspace_add_memory(as, base, size, REGION_ROM, err);
+    return addrspace_add_memory(as, (struct region){.base = base, .size = size, .kind = REGION_ROM},
+                                err);
+}
+
+int addrspace_add_flash(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                        struct device *dev, struct error *err)
+{
+    return addrspace_add_memory(
+        as, (struct region){.base = base, .size = size, .kind = REGION_ROM, .ops = ops, .dev = dev},
+        err);
 }
 
 int addrspace_add_mmio(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
@@ -179,7 +214,7 @@ bool addrspace_ram_file(const struct addrspace *as, gpa_t gpa, uint64_t len, int
     if (!r || r->kind != REGION_RAM || len > r->size - (gpa - r->base))
         return false;
     *fd = r->fd;
-    *offset = gpa - r->base;
+    *offset = r->offset + (gpa - r->base);
     return true;
 }
 
@@ -252,7 +287,7 @@ bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *va
     if (!r)
         return false;
     uint64_t offset = gpa - r->base;
-    if (r->kind != REGION_MMIO) {
+    if (!r->ops) {
         *value = memory_read(r->host + offset, size);
         return true;
     }
@@ -268,7 +303,7 @@ bool addrspace_read(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t *va
 bool addrspace_write(struct addrspace *as, gpa_t gpa, unsigned size, uint64_t value)
 {
     const struct region *r = addrspace_find(as, gpa);
-    if (!r || r->kind == REGION_ROM)
+    if (!r || (r->kind == REGION_ROM && !r->ops))
         return false;
     uint64_t offset = gpa - r->base;
     if (r->kind == REGION_RAM) {
@@ -337,13 +372,18 @@ uint64_t addrspace_resident(const struct addrspace *as)
     return blocks * 512;
 }
 
+/* Makes bytes of a region a hole. Returns how many, 0 if the host does not. */
+static uint64_t region_punch(const struct region *r, uint64_t offset, uint64_t len)
+{
+    return fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len)
+               ? 0
+               : len;
+}
+
 /* The `len` zero bytes before `end` become a hole, if they are worth it. Returns how many did. */
 static uint64_t region_drop(const struct region *r, uint64_t end, uint64_t len)
 {
-    if (len < FEW_ZEROS || fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                                     (off_t)(end - len), (off_t)len))
-        return 0;
-    return len;
+    return len < FEW_ZEROS ? 0 : region_punch(r, end - len, len);
 }
 
 /* From *off on, no more than *bytes of what was touched. */
@@ -382,6 +422,19 @@ uint64_t addrspace_drop_zeros(struct addrspace *as, gpa_t *from, uint64_t *bytes
     return dropped;
 }
 
+uint64_t addrspace_give_back(const struct addrspace *as, void *host, uint64_t len)
+{
+    for (unsigned i = 0; i < as->count; i++) {
+        const struct region *r = &as->regions[i];
+        uint64_t offset = (uintptr_t)host - (uintptr_t)r->host;
+        if (r->kind != REGION_RAM || offset >= r->size || len > r->size - offset)
+            continue;
+        uint64_t first = align_up(offset, PAGE), end = align_down(offset + len, PAGE);
+        return first < end ? region_punch(r, first, end - first) : 0;
+    }
+    return 0;
+}
+
 /* Calls fn for each page of memory that is not all zero. */
 static void addrspace_each_page(const struct addrspace *as,
                                 void (*fn)(void *ctx, gpa_t gpa, const uint8_t *page), void *ctx)
@@ -417,7 +470,7 @@ void addrspace_save(struct addrspace *as, struct state_out *out)
 
 static void region_clear(const struct region *r)
 {
-    if (fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)r->size))
+    if (!region_punch(r, 0, r->size))
         memset(r->host, 0, r->size);
 }
 

@@ -29,10 +29,20 @@ void addrspace_free(struct addrspace *as);
 /* Base and size are multiples of 4096. ENOMEM when the host cannot give so much, EEXIST on overlap.
  */
 int addrspace_add_ram(struct addrspace *as, gpa_t base, uint64_t size, struct error *err);
+/*
+ * RAM of another process: maps part of the file fd, which becomes the address space's, also on
+ * failure. Whoever made it must have sealed its size, or be trusted not to change it. Not for
+ * address spaces that are saved or give memory back.
+ */
+int addrspace_add_shared(struct addrspace *as, gpa_t base, uint64_t size, int fd, uint64_t offset,
+                         struct error *err);
 /* Memory that the guest can read and execute but not write (boot ROM). */
 int addrspace_add_rom(struct addrspace *as, gpa_t base, uint64_t size, struct error *err);
 int addrspace_add_mmio(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
                        struct device *dev, struct error *err);
+/* ROM to fetches, and to all functions here but addrspace_read and write: those ask the device. */
+int addrspace_add_flash(struct addrspace *as, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                        struct device *dev, struct error *err);
 
 /* ---- lookups ---- */
 
@@ -71,6 +81,12 @@ uint64_t addrspace_resident(const struct addrspace *as);
  * that were given back. Nobody may write to RAM meanwhile.
  */
 uint64_t addrspace_drop_zeros(struct addrspace *as, gpa_t *from, uint64_t *bytes);
+
+/*
+ * Gives back the whole pages of what addrspace_ram gave: they read zero afterwards. Returns how
+ * many bytes of them there are. Any thread, and the guest may run.
+ */
+uint64_t addrspace_give_back(const struct addrspace *as, void *host, uint64_t len);
 
 /* All RAM contents: zero pages are left out. Load clears what the stream does not name. */
 void addrspace_save(struct addrspace *as, struct state_out *out);

@@ -19,7 +19,9 @@ void vcpu_kick(struct vcpu *v)
 {
     atomic_fetch_add(&v->wake, 1);
     atomic_store(&v->stop_at, 0);
-    futex_wake(&v->wake);
+    /* Either this sees that the owner goes to sleep, or it sees another word and does not. */
+    if (atomic_load(&v->asleep))
+        futex_wake(&v->wake);
 }
 
 void vcpu_request(struct vcpu *v, uint32_t bits)
@@ -59,6 +61,8 @@ void vcpu_wait(struct vcpu *v, uint32_t seen, uint64_t timeout_ns)
 {
     struct timespec ts = {.tv_sec = (time_t)(timeout_ns / 1000000000),
                           .tv_nsec = (long)(timeout_ns % 1000000000)};
+    atomic_store(&v->asleep, true);
     syscall(SYS_futex, &v->wake, FUTEX_WAIT_PRIVATE, seen, timeout_ns == CLOCK_NEVER ? NULL : &ts,
             NULL, 0);
+    atomic_store(&v->asleep, false);
 }

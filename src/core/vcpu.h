@@ -103,6 +103,7 @@ struct vcpu {
      */
     _Atomic bool in_guest;
     _Atomic uint32_t wake; /* futex word: a kick changes it */
+    _Atomic bool asleep;   /* in vcpu_wait, or about to: a kick has to wake the owner */
 };
 
 void vcpu_init(struct vcpu *v, unsigned index, struct addrspace *mem, struct clock *clock);

@@ -4,7 +4,9 @@
 #include "dev/aclint.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/ns16550.h"
+#include "dev/pflash.h"
 #include "dev/sifive_test.h"
+#include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_net.h"
 #include "isa/riscv64/compare.h"
 #include "isa/riscv64/ops.h"
@@ -248,6 +250,21 @@ static uint64_t now_epoch_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
+/* Both banks or none. */
+static int virt_flash(struct virt *virt, struct error *err)
+{
+    const struct virt_config *c = &virt->config;
+    int rc = 0;
+    for (unsigned i = 0; !rc && c->flash_count && i < VIRT_FLASH_BANKS; i++) {
+        char id[] = {'f', 'l', 'a', 's', 'h', (char)('0' + i), 0};
+        struct device *bank =
+            pflash_new(virt->m.mem, VIRT_FLASH + i * VIRT_FLASH_SIZE, VIRT_FLASH_SIZE, id,
+                       i < c->flash_count ? c->flash[i] : NULL, err);
+        rc = virt_add(virt, bank, 0, 0, NULL, err);
+    }
+    return rc;
+}
+
 static int virt_devices(struct virt *virt, struct error *err)
 {
     const struct virt_config *c = &virt->config;
@@ -263,6 +280,8 @@ static int virt_devices(struct virt *virt, struct error *err)
     if (!rc)
         rc = virt_add(virt, ns16550_new(c->console, virt_irq(virt, VIRT_IRQ_UART), err), VIRT_UART,
                       NS16550_SIZE, &ns16550_mmio, err);
+    if (!rc)
+        rc = virt_flash(virt, err);
     return rc ? rc : virt_virtio(virt, err);
 }
 
@@ -286,9 +305,13 @@ static int virt_check(const struct virt_config *c, struct error *err)
         return error_set(err, EINVAL,
                          "memory of %llu bytes: give at least 2M, in whole pages of 4K",
                          (unsigned long long)c->memory);
-    if (c->disk_count + c->net_count > VIRT_VIRTIO_SLOTS - 1)
-        return error_set(err, EINVAL, "%u disks and %u networks: the machine takes up to %u",
-                         c->disk_count, c->net_count, VIRT_VIRTIO_SLOTS - 1);
+    if (c->disk_count + c->net_count + c->share_count > VIRT_VIRTIO_SLOTS - 1)
+        return error_set(err, EINVAL,
+                         "%u disks, %u networks and %u shared folders: the machine takes up to %u",
+                         c->disk_count, c->net_count, c->share_count, VIRT_VIRTIO_SLOTS - 1);
+    if (c->flash_count > VIRT_FLASH_BANKS)
+        return error_set(err, EINVAL, "%u banks of flash: the machine takes up to %u",
+                         c->flash_count, VIRT_FLASH_BANKS);
     if (c->address_bits != 39 && c->address_bits != 48 && c->address_bits != 57)
         return error_set(err, EINVAL, "virtual addresses of %u bits: give 39, 48 or 57",
                          c->address_bits);
@@ -343,6 +366,45 @@ void virt_set_link(struct machine *m, unsigned net, bool up)
     struct virt *virt = virt_of(m);
     if (net < virt->config.net_count)
         virtio_net_set_link(virt->nics[net], up);
+}
+
+bool virt_plugged(struct machine *m, unsigned net)
+{
+    return virtio_net_plugged(virt_of(m)->nics[net]);
+}
+
+void virt_disk_stats(struct machine *m, unsigned disk, struct virtio_blk_stats *out)
+{
+    virtio_blk_stats(virt_of(m)->disks[disk], out);
+}
+
+bool virt_press_power(struct machine *m)
+{
+    return virtio_input_press(virt_of(m)->button);
+}
+
+bool virt_balloon_set(struct machine *m, uint64_t bytes)
+{
+    struct virt *virt = virt_of(m);
+    if (virt->balloon)
+        virtio_balloon_set_target(virt->balloon, bytes);
+    return virt->balloon;
+}
+
+bool virt_balloon_ask(struct machine *m)
+{
+    struct virt *virt = virt_of(m);
+    if (virt->balloon)
+        virtio_balloon_ask(virt->balloon);
+    return virt->balloon;
+}
+
+bool virt_balloon_stats(struct machine *m, struct virtio_balloon_stats *out)
+{
+    struct virt *virt = virt_of(m);
+    if (virt->balloon)
+        virtio_balloon_stats(virt->balloon, out);
+    return virt->balloon;
 }
 
 void virt_announce(struct machine *m)

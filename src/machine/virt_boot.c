@@ -3,8 +3,8 @@
  *
  * With firmware, as on QEMU's board: the reset vector in ROM jumps to the firmware at the start of
  * RAM with a0 = hart, a1 = device tree, a2 = struct fw_dynamic_info of OpenSBI, which says where
- * the kernel is. Without: hart 0 enters the kernel in S-mode (riscv Linux boot protocol: a0 = hart,
- * a1 = device tree, satp = 0), the others wait for SBI hart_start.
+ * the kernel is, or else the first bank of flash. Without: hart 0 enters that in S-mode (riscv
+ * Linux boot protocol: a0 = hart, a1 = device tree, satp = 0), the others wait for SBI hart_start.
  */
 #include "machine/virt_internal.h"
 
@@ -20,8 +20,9 @@
 int virt_boot_open(struct virt *virt, struct error *err)
 {
     const struct virt_config *c = &virt->config;
-    if (!c->kernel && !c->firmware)
-        return error_set(err, EINVAL, "nothing to boot: give --kernel FILE or --firmware FILE");
+    if (!c->kernel && !c->firmware && !c->flash_count)
+        return error_set(err, EINVAL,
+                         "nothing to boot: give --kernel FILE, --pflash FILE or --firmware FILE");
     if (c->initrd && !c->kernel)
         return error_set(err, EINVAL, "--initrd %s needs --kernel", c->initrd);
     int rc = c->firmware ? image_open(&virt->firmware, c->firmware, IMAGE_FIRMWARE, err) : 0;
@@ -92,6 +93,14 @@ int virt_boot_place(struct virt *virt, struct error *err)
     return 0;
 }
 
+/* Where S-mode begins: the kernel, else the first bank of flash; 0: nowhere. */
+static gpa_t supervisor_entry(const struct virt *virt)
+{
+    if (virt->kernel.fd >= 0)
+        return image_entry(&virt->kernel, virt->layout.kernel);
+    return virt->config.flash_count ? VIRT_FLASH : 0;
+}
+
 /* The reset vector and what it loads; see the file comment. */
 static int load_rom(struct virt *virt, struct error *err)
 {
@@ -113,12 +122,13 @@ static int load_rom(struct virt *virt, struct error *err)
             },
         .start = image_entry(&virt->firmware, virt->layout.firmware),
         .fdt = virt->layout.fdt,
-        .info = {.magic = 0x4942534f, .version = 2, .next_mode = 1},
+        .info = {.magic = 0x4942534f,
+                 .version = 2,
+                 .next_addr = supervisor_entry(virt),
+                 .next_mode = 1},
     };
     _Static_assert(offsetof(__typeof__(rom), start) == 24, "the code's offsets");
     _Static_assert(offsetof(__typeof__(rom), info) == 40, "the code's offsets");
-    if (virt->kernel.fd >= 0)
-        rom.info.next_addr = image_entry(&virt->kernel, virt->layout.kernel);
     if (!addrspace_load(virt->m.mem, VIRT_ROM, &rom, sizeof rom))
         return error_set(err, EFAULT, "the boot ROM is missing");
     return 0;
@@ -167,7 +177,7 @@ int virt_boot_load(struct virt *virt, struct error *err)
         struct rv_hart *h = &virt->harts[i].hart;
         rv_hart_reset(h, VIRT_ROM);
         if (virt->has_sbi)
-            enter_supervisor(h, image_entry(&virt->kernel, l->kernel), l->fdt);
+            enter_supervisor(h, supervisor_entry(virt), l->fdt);
     }
     return rc;
 }

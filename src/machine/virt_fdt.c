@@ -194,6 +194,14 @@ static void put_chosen(struct tree *t, const struct virt *virt)
     end(t);
 }
 
+/* For U-Boot (doc/device-tree-bindings/config.txt): no seconds to wait for a key. */
+static void put_config(struct tree *t)
+{
+    begin(t, "config");
+    put_u32(t, "bootdelay", 0);
+    end(t);
+}
+
 static void put_cpu(struct tree *t, const struct virt *virt, unsigned i)
 {
     static const char *const mmu[] = {"riscv,sv39", "riscv,sv48", "riscv,sv57"};
@@ -415,6 +423,15 @@ static void put_pci(struct tree *t, const struct virt *virt)
     end(t);
 }
 
+static void put_virtio(struct tree *t, const struct virt *virt, gpa_t base, unsigned irq)
+{
+    begin_at(t, "virtio_mmio", base);
+    put_string(t, "compatible", "virtio,mmio");
+    put_reg(t, base, VIRTIO_MMIO_SIZE);
+    put_irq(t, virt, irq);
+    end(t);
+}
+
 static void put_soc(struct tree *t, const struct virt *virt)
 {
     begin(t, "soc");
@@ -443,20 +460,32 @@ static void put_soc(struct tree *t, const struct virt *virt)
     put_irq(t, virt, VIRT_IRQ_UART);
     end(t);
 
-    for (unsigned i = 0; i < VIRT_VIRTIO_SLOTS; i++) {
-        uint64_t base = VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE;
-        begin_at(t, "virtio_mmio", base);
-        put_string(t, "compatible", "virtio,mmio");
-        put_reg(t, base, VIRTIO_MMIO_SIZE);
-        put_irq(t, virt, VIRT_IRQ_VIRTIO + i);
-        end(t);
-    }
+    for (unsigned i = 0; i < virt_slots(virt); i++)
+        put_virtio(t, virt, VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE, virt_slot_irq(i));
+    put_virtio(t, virt, VIRT_BUTTON, VIRT_IRQ_BUTTON);
     if (virt->config.pci)
         put_pci(t, virt);
     end(t);
 
     put_power(t, "poweroff", 0x5555);
     put_power(t, "reboot", 0x7777);
+}
+
+/* Binding cfi-flash: two chips of 16 bits side by side. */
+static void put_flash(struct tree *t)
+{
+    uint32_t cells[4 * VIRT_FLASH_BANKS];
+    for (unsigned i = 0; i < VIRT_FLASH_BANKS; i++) {
+        uint32_t *c = &cells[(size_t)4 * i];
+        c[0] = c[2] = 0;
+        c[1] = (uint32_t)(VIRT_FLASH + i * VIRT_FLASH_SIZE);
+        c[3] = (uint32_t)VIRT_FLASH_SIZE;
+    }
+    begin_at(t, "flash", VIRT_FLASH);
+    put_string(t, "compatible", "cfi-flash");
+    put_cells(t, "reg", cells, ARRAY_SIZE(cells));
+    put_u32(t, "bank-width", 4);
+    end(t);
 }
 
 static void put_root(struct tree *t, const struct virt *virt)
@@ -467,11 +496,15 @@ static void put_root(struct tree *t, const struct virt *virt)
     put_string(t, "compatible", "riscv-virtio");
     put_string(t, "model", "riscv-virtio,guise");
     put_chosen(t, virt);
+    if (virt->config.boot_at_once)
+        put_config(t);
     begin_at(t, "memory", VIRT_RAM);
     put_string(t, "device_type", "memory");
     put_reg(t, VIRT_RAM, virt->config.memory);
     end(t);
     put_cpus(t, virt);
+    if (virt->config.flash_count)
+        put_flash(t);
     put_soc(t, virt);
     end(t);
 }

@@ -21,6 +21,9 @@
 #define VIRT_APLIC_S 0xd000000u
 #define VIRT_UART 0x10000000u
 #define VIRT_VIRTIO 0x10001000u
+#define VIRT_BUTTON 0x10010000u
+#define VIRT_VIRTIO_SLOTS_MORE 7u /* behind the others, as far as they are used */
+#define VIRT_FLASH 0x20000000u
 #define VIRT_IMSIC_M 0x24000000u
 #define VIRT_IMSIC_S 0x28000000u
 #define VIRT_PCI_ECAM 0x30000000u
@@ -30,7 +33,14 @@
 #define VIRT_PCI_HIGH_SIZE (UINT64_C(16) << 30) /* behind RAM, aligned to its size */
 
 /* Sources of the interrupt controller. */
-enum { VIRT_IRQ_VIRTIO = 1, VIRT_IRQ_UART = 10, VIRT_IRQ_RTC = 11, VIRT_IRQ_PCI = 32 };
+enum {
+    VIRT_IRQ_VIRTIO = 1,
+    VIRT_IRQ_UART = 10,
+    VIRT_IRQ_RTC = 11,
+    VIRT_IRQ_BUTTON = 12,
+    VIRT_IRQ_MORE = 13,
+    VIRT_IRQ_PCI = 32
+};
 
 #define VIRT_TIMEBASE 10000000u /* Hz; one tick is 100 ns */
 #define VIRT_NS_PER_TICK 100u
@@ -56,7 +66,9 @@ struct virt {
     struct sbi sbi; /* used when there is no firmware */
     bool has_sbi;
     struct device *aclint;
-    struct device *nics[VIRT_VIRTIO_SLOTS];
+    struct device *disks[VIRT_VIRTIO_SLOTS], *nics[VIRT_VIRTIO_SLOTS];
+    struct device *button;
+    struct device *balloon;                /* NULL: none */
     struct device *plic;                   /* without AIA */
     struct device *aplic, *imsic;          /* with AIA */
     struct image kernel, initrd, firmware; /* fd -1 when not given */
@@ -97,5 +109,8 @@ uint64_t virt_imsic_size(const struct virt *virt);
 
 /* All virtio devices: in the slots of MMIO, or behind a PCI bridge, which is made, too. */
 int virt_virtio(struct virt *virt, struct error *err);
+/* How many slots of MMIO there are, and the interrupt of one. */
+unsigned virt_slots(const struct virt *virt);
+unsigned virt_slot_irq(unsigned slot);
 /* Where the bridge's window `w` is. */
 gpa_t virt_pci_window(const struct virt *virt, enum pci_window w, uint64_t *size);

@@ -1,19 +1,31 @@
 /*
- * The virtio devices of the board `virt`: disks, then entropy, then networks. They are in the slots
- * of MMIO, which are always there, or behind a PCI bridge, from slot 1 on.
+ * The virtio devices of the board `virt`: disks, then entropy, then networks, then shared folders,
+ * then the balloon. They are in the slots of MMIO, the first eight of which are always there, or
+ * behind a PCI bridge, from slot 1 on. The power button, one of MMIO always, is behind all slots.
  */
 #include "machine/virt_internal.h"
 
 #include "base/bits.h"
+#include "dev/virtio/virtio.h"
+#include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_fs.h"
+#include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_pci.h"
 #include "dev/virtio/virtio_rng.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define FIXED_SEED 1
+
+/* As many as harts can use; saved machines, which are deterministic, have one. */
+static unsigned virtio_queues(const struct virt_config *c)
+{
+    return c->deterministic ? 1 : c->cpus < VIRTIO_QUEUE_MAX ? c->cpus : VIRTIO_QUEUE_MAX;
+}
 
 /* Device i of those that there are, for whichever bus. */
 static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line irq,
@@ -24,27 +36,52 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
     char id[24];
     if (i == c->disk_count)
         return virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
+    if (i > c->disk_count + c->net_count + c->share_count)
+        return virt->balloon =
+                   virtio_balloon_new(virt->m.mem, irq, "balloon0", c->balloon_target, err);
+    if (i > c->disk_count + c->net_count) {
+        unsigned share = i - c->disk_count - c->net_count - 1;
+        snprintf(id, sizeof id, "share%u", share);
+        return virtio_fs_new(virt->m.mem, irq, id, c->shares[share], c->loop, err);
+    }
     if (i > c->disk_count) {
         unsigned nic = i - c->disk_count - 1;
         snprintf(id, sizeof id, "net%u", nic);
         return virt->nics[nic] = virtio_net_new(virt->m.mem, irq, id, c->nets[nic], err);
     }
     snprintf(id, sizeof id, "disk%u", i);
-    return virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, c->deterministic, err);
+    return virt->disks[i] = virtio_blk_new(virt->m.mem, irq, id, c->disks[i], id, virtio_queues(c),
+                                           c->deterministic, err);
 }
 
 static unsigned virtio_count(const struct virt *virt)
 {
-    return virt->config.disk_count + 1 + virt->config.net_count;
+    const struct virt_config *c = &virt->config;
+    return c->disk_count + 1 + c->net_count + c->share_count + c->balloon;
+}
+
+unsigned virt_slots(const struct virt *virt)
+{
+    unsigned used = virt->config.pci ? 0 : virtio_count(virt);
+    return used > VIRT_VIRTIO_SLOTS ? used : VIRT_VIRTIO_SLOTS;
+}
+
+unsigned virt_slot_irq(unsigned slot)
+{
+    return slot < VIRT_VIRTIO_SLOTS ? VIRT_IRQ_VIRTIO + slot
+                                    : VIRT_IRQ_MORE + slot - VIRT_VIRTIO_SLOTS;
 }
 
 static int virtio_slots(struct virt *virt, unsigned used, struct error *err)
 {
     int rc = 0;
-    for (unsigned i = 0; !rc && i < VIRT_VIRTIO_SLOTS; i++) {
-        struct device *dev = i < used
-                                 ? virtio_make(virt, i, virt_irq(virt, VIRT_IRQ_VIRTIO + i), err)
-                                 : virtio_mmio_empty_new(err);
+    if (used > VIRT_VIRTIO_SLOTS + VIRT_VIRTIO_SLOTS_MORE)
+        return error_set(err, EINVAL,
+                         "%u virtio devices: the machine takes up to %u with --bus mmio", used,
+                         VIRT_VIRTIO_SLOTS + VIRT_VIRTIO_SLOTS_MORE);
+    for (unsigned i = 0; !rc && i < virt_slots(virt); i++) {
+        struct device *dev = i < used ? virtio_make(virt, i, virt_irq(virt, virt_slot_irq(i)), err)
+                                      : virtio_mmio_empty_new(err);
         rc = virt_add(virt, dev, VIRT_VIRTIO + i * VIRTIO_MMIO_SIZE, VIRTIO_MMIO_SIZE,
                       i < used ? &virtio_mmio : &virtio_mmio_empty, err);
     }
@@ -96,6 +133,11 @@ static int virtio_behind_pci(struct virt *virt, struct error *err)
 
 int virt_virtio(struct virt *virt, struct error *err)
 {
-    return virt->config.pci ? virtio_behind_pci(virt, err)
-                            : virtio_slots(virt, virtio_count(virt), err);
+    int rc = virt->config.pci ? virtio_behind_pci(virt, err)
+                              : virtio_slots(virt, virtio_count(virt), err);
+    if (rc)
+        return rc;
+    virt->button =
+        virtio_input_new(virt->m.mem, virt_irq(virt, VIRT_IRQ_BUTTON), "power-button", err);
+    return virt_add(virt, virt->button, VIRT_BUTTON, VIRTIO_MMIO_SIZE, &virtio_mmio, err);
 }

@@ -47,8 +47,7 @@ static void debug_resume(void *ctx, const enum gdb_action *actions)
     for (unsigned i = 0; i < vm->machine->vcpu_count; i++)
         vm->debug_action[i] = actions[i];
     vm->debug_held = false;
-    if (!vm->ended)
-        vm_resume(vm);
+    vm_go_on(vm);
 }
 
 static void debug_detach(void *ctx)

@@ -23,17 +23,22 @@ struct header {
     uint8_t deterministic;
     uint8_t pci;
     uint8_t aia;
+    uint8_t flash; /* there is any */
 };
 
 static const struct state_field header_fields[] = {
-    STATE_FIELD(struct header, memory),       STATE_FIELD(struct header, cpus),
-    STATE_FIELD(struct header, firmware),     STATE_FIELD(struct header, deterministic),
-    STATE_FIELD_SINCE(struct header, pci, 2), STATE_END,
+    STATE_FIELD(struct header, memory),
+    STATE_FIELD(struct header, cpus),
+    STATE_FIELD(struct header, firmware),
+    STATE_FIELD(struct header, deterministic),
+    STATE_FIELD_SINCE(struct header, pci, 2),
+    STATE_FIELD_SINCE(struct header, flash, 3),
+    STATE_END,
 };
 
 static const struct state_table header_state = {
     .name = "guise-machine-virt",
-    .version = 2,
+    .version = 3,
     .size = sizeof(struct header),
     .fields = header_fields,
 };
@@ -59,6 +64,7 @@ static struct header vm_header(const struct vm *vm)
         .deterministic = vm->config.deterministic,
         .pci = vm->config.pci,
         .aia = vm->config.aia,
+        .flash = vm->config.flash_count > 0,
     };
 }
 
@@ -122,6 +128,11 @@ static int write_file(const char *path, const struct state_out *out, struct erro
 
 int vm_save(struct vm *vm, const char *path, struct error *err)
 {
+    if (vm->config.share_count)
+        return error_set(err, ENOTSUP,
+                         "a machine with a shared folder (%s) cannot be saved: what it has open "
+                         "there belongs to another process",
+                         share_path(vm->shares[0]));
     struct state_out out = {0};
     vm_state_save(vm, &out);
     addrspace_save(vm->machine->mem, &out);

@@ -94,6 +94,12 @@ static void vm_reset(struct vm *vm)
     }
 }
 
+void vm_go_on(struct vm *vm)
+{
+    if (!vm->debug_held && !vm->held && !vm->ended)
+        vm_resume(vm);
+}
+
 /* On the loop's thread, after vm_attention. */
 static void vm_event(void *ctx)
 {
@@ -106,8 +112,7 @@ static void vm_event(void *ctx)
         return;
     }
     vm_reclaim_due(vm);
-    if (!vm->debug_held)
-        vm_resume(vm);
+    vm_go_on(vm);
 }
 
 static void vm_quit_job(void *ctx)
@@ -182,24 +187,40 @@ static int vm_open_dump(struct vm *vm, struct error *err)
     return vm->dump ? 0 : error_set(err, errno, "%s: cannot be written: %s", path, strerror(errno));
 }
 
+static int vm_open_disks(struct block **disks, const struct vm_disk *from, unsigned count,
+                         struct error *err)
+{
+    for (unsigned i = 0; i < count; i++) {
+        const struct block_options options = {
+            .format = from[i].format,
+            .readonly = from[i].readonly,
+        };
+        disks[i] = block_open(from[i].path, &options, err);
+        if (!disks[i])
+            return -err->code;
+    }
+    return 0;
+}
+
 static int vm_open_backends(struct vm *vm, struct error *err)
 {
     const struct vm_config *c = &vm->config;
     vm->loop = loop_new(err);
     if (!vm->loop)
         return -err->code;
-    for (unsigned i = 0; i < c->disk_count; i++) {
-        const struct block_options options = {
-            .format = c->disks[i].format,
-            .readonly = c->disks[i].readonly,
-        };
-        vm->disks[i] = block_open(c->disks[i].path, &options, err);
-        if (!vm->disks[i])
-            return -err->code;
-    }
+    int rc = vm_open_disks(vm->disks, c->disks, c->disk_count, err);
+    if (!rc)
+        rc = vm_open_disks(vm->flash, c->flash, c->flash_count, err);
+    if (rc)
+        return rc;
     for (unsigned i = 0; i < c->net_count; i++) {
         vm->nets[i] = net_open(c->nets[i], i, vm->loop, err);
         if (!vm->nets[i])
+            return -err->code;
+    }
+    for (unsigned i = 0; i < c->share_count; i++) {
+        vm->shares[i] = share_open(c->shares[i], i, err);
+        if (!vm->shares[i])
             return -err->code;
     }
     return 0;
@@ -219,11 +240,20 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .initrd = c->initrd,
         .append = c->append,
         .firmware = c->firmware,
+        .flash = vm->flash,
+        .flash_count = c->flash_count,
+        .boot_at_once = c->boot_at_once,
         .console = vm->console,
         .disks = vm->disks,
         .disk_count = c->disk_count,
         .nets = vm->nets,
         .net_count = c->net_count,
+        .shares = vm->shares,
+        .share_count = c->share_count,
+        .loop = vm->loop,
+        .balloon =
+            c->balloon == VM_BALLOON_ON || (c->balloon == VM_BALLOON_AUTO && !c->deterministic),
+        .balloon_target = c->balloon_target,
     };
     vm->machine = virt_new(&board, err);
     if (!vm->machine)
@@ -266,6 +296,9 @@ static int vm_check(const struct vm_config *c, struct error *err)
     if (c->disk_count > VM_MAX_DISKS)
         return error_set(err, EINVAL, "%u disks: the machine takes up to %d", c->disk_count,
                          VM_MAX_DISKS);
+    if (c->flash_count > VM_MAX_FLASH)
+        return error_set(err, EINVAL, "%u banks of flash: the machine takes up to %d",
+                         c->flash_count, VM_MAX_FLASH);
     if (c->net_count > VM_MAX_NETS)
         return error_set(err, EINVAL, "%u networks: the machine takes up to %d", c->net_count,
                          VM_MAX_NETS);
@@ -275,6 +308,12 @@ static int vm_check(const struct vm_config *c, struct error *err)
                              "network '%s' brings what cannot be repeated into a deterministic "
                              "run, which can have the network none only",
                              c->nets[i]);
+    if (c->share_count > VM_MAX_SHARES)
+        return error_set(err, EINVAL, "%u shared folders: the machine takes up to %d",
+                         c->share_count, VM_MAX_SHARES);
+    if (c->deterministic && c->share_count)
+        return error_set(err, EINVAL, "a deterministic run cannot share %s, which others change",
+                         c->shares[0]);
     if (c->run_for && !c->deterministic)
         return error_set(err, EINVAL, "a run of a given length needs the deterministic mode");
     return vm_check_memory(c->memory, err);
@@ -317,6 +356,7 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
         return NULL;
     }
     vm->config = *config;
+    vm->held = config->paused;
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
@@ -347,8 +387,12 @@ void vm_free(struct vm *vm)
     chr_free(vm->console);
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         block_free(vm->disks[i]);
+    for (unsigned i = 0; i < VM_MAX_FLASH; i++)
+        block_free(vm->flash[i]);
     for (unsigned i = 0; i < VM_MAX_NETS; i++)
         net_free(vm->nets[i]);
+    for (unsigned i = 0; i < VM_MAX_SHARES; i++)
+        share_free(vm->shares[i]);
     loop_free(vm->loop);
     if (vm->dump)
         fclose(vm->dump);
@@ -368,9 +412,8 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     int rc = vm_threads_start(vm, threads, err);
     if (rc)
         return rc;
-    uint64_t start = loop_now_ns();
-    if (!vm->debug_held)
-        vm_resume(vm);
+    vm->started_ns = loop_now_ns();
+    vm_go_on(vm);
     vm_reclaim_start(vm);
     loop_run(vm->loop);
     vm_reclaim_stop(vm);
@@ -379,7 +422,8 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     vm_threads_end(vm, threads);
     clock_stop(&vm->machine->clock);
     loop_timer_cancel(vm->loop, &vm->clock_timer);
-    vm->host_ns += loop_now_ns() - start;
+    vm->host_ns += loop_now_ns() - vm->started_ns;
+    vm->started_ns = 0;
     vm_debug_ended(vm);
     *result = vm->result;
     if (vm->failed)
@@ -401,19 +445,48 @@ static uint64_t resident_kib(void)
     return pages * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
 }
 
+/* For what belongs to the vCPUs' threads: stops them. False: they were still. */
+static bool vm_still(struct vm *vm)
+{
+    bool runs = vm->state == RUN_RUNNING;
+    if (runs)
+        vm_pause(vm);
+    return runs;
+}
+
+uint64_t vm_guest_ns(struct vm *vm)
+{
+    bool runs = vm->machine->clock.is_virtual && vm_still(vm);
+    uint64_t ns = clock_ns(&vm->machine->clock);
+    if (runs)
+        vm_event(vm); /* what has happened meanwhile comes before going on */
+    return ns;
+}
+
+uint64_t vm_host_ns(const struct vm *vm)
+{
+    return vm->host_ns + (vm->started_ns ? loop_now_ns() - vm->started_ns : 0);
+}
+
 void vm_stats(struct vm *vm, struct vm_stats *out)
 {
+    bool runs = vm_still(vm);
     *out = (struct vm_stats){
         .guest_ns = clock_ns(&vm->machine->clock),
-        .host_ns = vm->host_ns,
+        .host_ns = vm_host_ns(vm),
         .resident_kib = resident_kib(),
         .given_back_kib = vm->reclaim.dropped / 1024,
     };
+    struct virtio_balloon_stats b;
+    if (virt_balloon_stats(vm->machine, &b))
+        out->ballooned_kib = b.given_back / 1024;
     for (unsigned i = 0; i < vm->machine->vcpu_count; i++) {
         struct engine_stats s;
         vm->engine->stats(&vm->machine->vcpus[i], &s);
         engine_stats_add(&out->engine, &s);
     }
+    if (runs)
+        vm_event(vm);
 }
 
 bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out)
@@ -424,12 +497,108 @@ bool vm_net_stats(struct vm *vm, unsigned net, struct net_stats *out)
     return true;
 }
 
+bool vm_link(struct vm *vm, unsigned net)
+{
+    return virt_plugged(vm->machine, net);
+}
+
+bool vm_disk_info(struct vm *vm, unsigned disk, struct vm_disk_info *out)
+{
+    if (disk >= vm->config.disk_count)
+        return false;
+    const struct block *b = vm->disks[disk];
+    *out = (struct vm_disk_info){
+        .path = block_path(b),
+        .format = block_format(b),
+        .size = block_size(b),
+        .readonly = block_readonly(b),
+    };
+    struct virtio_blk_stats s;
+    virt_disk_stats(vm->machine, disk, &s);
+    out->reads = s.reads;
+    out->read_bytes = s.read_bytes;
+    out->writes = s.writes;
+    out->write_bytes = s.write_bytes;
+    out->flushes = s.flushes;
+    out->discards = s.discards;
+    out->errors = s.errors;
+    return true;
+}
+
 int vm_set_link(struct vm *vm, unsigned net, bool up)
 {
     if (net >= vm->config.net_count)
         return -ENODEV;
     virt_set_link(vm->machine, net, up);
     return 0;
+}
+
+const struct vm_config *vm_config(const struct vm *vm)
+{
+    return &vm->config;
+}
+
+const char *vm_engine_name(const struct vm *vm)
+{
+    return vm->engine->name;
+}
+
+struct loop *vm_loop(struct vm *vm)
+{
+    return vm->loop;
+}
+
+/* ---- control ---- */
+
+enum vm_activity vm_activity(const struct vm *vm)
+{
+    if (vm->held)
+        return VM_PAUSED;
+    return vm->debug_held ? VM_DEBUGGED : VM_RUNNING;
+}
+
+void vm_hold(struct vm *vm)
+{
+    vm->held = true;
+    vm_pause(vm);
+    vm_drain(vm);
+}
+
+void vm_release(struct vm *vm)
+{
+    vm->held = false;
+    vm_event(vm);
+}
+
+int vm_restart(struct vm *vm, struct error *err)
+{
+    pthread_mutex_lock(&vm->lock);
+    vm->reset_pending = true;
+    pthread_mutex_unlock(&vm->lock);
+    vm_event(vm);
+    if (vm->failed && err)
+        *err = vm->error;
+    return vm->failed;
+}
+
+bool vm_press_power(struct vm *vm)
+{
+    return virt_press_power(vm->machine);
+}
+
+int vm_set_balloon(struct vm *vm, uint64_t bytes)
+{
+    return virt_balloon_set(vm->machine, bytes) ? 0 : -ENODEV;
+}
+
+bool vm_balloon_ask(struct vm *vm)
+{
+    return virt_balloon_ask(vm->machine);
+}
+
+bool vm_balloon_stats(struct vm *vm, struct virtio_balloon_stats *out)
+{
+    return virt_balloon_stats(vm->machine, out);
 }
 
 const void *vm_device_tree(struct vm *vm, size_t *size)

@@ -8,6 +8,7 @@
 #include "core/engine.h"
 #include "machine/machine.h"
 #include "net/net.h"
+#include "share/share.h"
 #include "vmm/gdbstub.h"
 #include "vmm/vm.h"
 
@@ -33,7 +34,9 @@ struct vm {
     struct loop *loop;
     struct chr *console;
     struct block *disks[VM_MAX_DISKS];
+    struct block *flash[VM_MAX_FLASH];
     struct net *nets[VM_MAX_NETS];
+    struct share *shares[VM_MAX_SHARES];
     const struct engine_ops *engine;
     struct machine *machine;
     FILE *dump;                    /* config.dump, or NULL */
@@ -41,6 +44,7 @@ struct vm {
     struct vm_reclaim reclaim;
     struct gdbstub *gdb; /* NULL: nobody asked for one */
     bool debug_held;     /* the debugger holds the machine; the loop's thread */
+    bool held;           /* vm_hold; the loop's thread */
     enum gdb_action debug_action[GDB_MAX_HARTS]; /* see debug.c */
 
     pthread_mutex_t lock;   /* protects what follows, up to the jobs */
@@ -59,6 +63,7 @@ struct vm {
     struct loop_job event_job; /* the above has changed: handled on the loop's thread */
     struct loop_job quit_job;
     uint64_t host_ns;
+    uint64_t started_ns; /* when vm_run began, on the host's clock; 0: it is not running */
 };
 
 /* run.c: the loop's thread parks all vCPU threads, or lets them go on. */
@@ -112,8 +117,10 @@ void vm_threads_end(struct vm *vm, pthread_t *threads);
 
 /* vm.c: the end, from any thread: the first result is kept, all vCPUs park, the loop stops. */
 void vm_end(struct vm *vm, enum vm_end end, unsigned code);
-/* Any thread: all vCPUs park; the loop's thread lets them go on if the debugger does not object. */
+/* Any thread: all vCPUs park; the loop's thread lets them go on if nobody holds the machine. */
 void vm_park_soon(struct vm *vm);
+/* The loop's thread: lets parked vCPUs go on if nobody holds the machine. */
+void vm_go_on(struct vm *vm);
 void vm_clock_changed(void *vm);
 /* Deterministic: does what the guest asked of the power device in the slice that has ended. */
 void vm_power_now(struct vm *vm);

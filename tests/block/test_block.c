@@ -1,5 +1,6 @@
 /* Disks: raw images, their tail, locks, and what is refused. Uses a directory under TMPDIR. */
 #include "block/block.h"
+#include "block/queue.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -279,6 +280,42 @@ static void a_probed_disk_does_not_become_an_image(void **state)
     assert_refused(path, false, ENOTSUP, "is of version 0 of qcow2");
 }
 
+static void not_called(struct block_request *r, int rc)
+{
+    fail_msg("%d came back from a request that was not submitted: %d", r->op, rc);
+}
+
+/* What the host has in memory is read at once; whatever is not a whole read is for the queue. */
+static void reads_of_the_host_s_cache_are_done_at_once(void **state)
+{
+    (void)state;
+    uint8_t buf[1024];
+    struct iovec iov[] = {{buf + 512, 512}, {buf, 512}};
+    struct block_request r = {
+        .op = BLOCK_READ, .iov = iov, .iov_count = 2, .offset = 1024, .done = not_called};
+    make_image(4096);
+    struct block *b = open_image(false);
+    assert_int_equal(read_at(b, 0, buf, 512), 0);
+    struct block_queue *q = block_queue_new(b, true, NULL);
+    assert_non_null(q);
+    bool done = block_queue_try(q, &r);
+    if (!done)
+        skip(); /* the host's file system cannot say */
+    for (unsigned i = 0; i < 512; i++) {
+        assert_int_equal(buf[512 + i], (1024 + i) % 251);
+        assert_int_equal(buf[i], (1536 + i) % 251);
+    }
+    r.offset = 3584; /* beyond the end */
+    assert_false(block_queue_try(q, &r));
+    r.offset = 0;
+    r.op = BLOCK_WRITE;
+    assert_false(block_queue_try(q, &r));
+    r.op = BLOCK_FLUSH;
+    assert_false(block_queue_try(q, &r));
+    block_queue_free(q);
+    block_free(b);
+}
+
 static void an_unknown_format_is_refused(void **state)
 {
     (void)state;
@@ -304,6 +341,7 @@ int main(void)
         T(one_writer_or_many_readers),
         T(zeroes_are_written_with_and_without_unmap),
         T(a_probed_disk_does_not_become_an_image),
+        T(reads_of_the_host_s_cache_are_done_at_once),
         T(an_unknown_format_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,6 +61,8 @@ class Place:
         with open(self.path("big-initrd"), "wb") as file:
             file.truncate(300 << 20)
         self.write("disk", bytes(1 << 16))
+        with open(self.path("flash"), "wb") as file:
+            file.truncate(32 << 20)
         self.write("image", b"QFI\xfb" + struct.pack(">IQIIQ", 4, 0, 0, 16, 1 << 20) + bytes(100))
         self.write("no-state", bytes(100))
         os.mkdir(self.path("folder"))
@@ -91,7 +93,9 @@ CASES = [
     ("run --kernel", "--kernel"),
     ("run --kernel {fine} --disk", "--disk"),
     ("run --deterministic=yes --kernel {kernel}", "--deterministic"),
-    ("run {kernel}", "{kernel}"),
+    ("run {missing}", "{missing}"),
+    ("run {disk} {kernel}", "{kernel}"),
+    ("run {disk},format=qcow2 --kernel {kernel}", "{disk}"),
     ("run --kernel {missing}", "{missing}"),
     ("run --kernel {folder}", "{folder}"),
     ("run --kernel {fifo}", "{fifo}"),
@@ -153,6 +157,15 @@ CASES = [
     ("run --kernel {kernel} --disk {disk},format=qcow2,readonly", "{disk}"),
     ("run --kernel {kernel} --disk {image}", "version 4"),
     ("run --kernel {kernel}" + " --disk {disk},readonly" * 8, "--disk"),
+    ("run --pflash {disk}", "{disk}: has 65536 bytes, but flash has 33554432"),
+    ("run --pflash {missing}", "{missing}"),
+    ("run --pflash {flash},readonly --uefi {missing}", "--uefi"),
+    ("run --pflash ,readonly", "--pflash"),
+    ("run --pflash {flash},readonly --pflash {disk}", "{disk}: has 65536"),
+    ("run --pflash {flash},readonly --pflash {flash}", "{flash}"),
+    ("run" + " --pflash {flash},readonly" * 3, "--pflash"),
+    ("run --pflash {flash},readonly --initrd {zeros}", "{zeros}"),
+    ("run --pflash {flash} --lockstep interp,interp", "{flash},readonly"),
     ("run --kernel {kernel} --console teletype", "teletype"),
     ("run --kernel {kernel} --console file:", "file:"),
     ("run --kernel {kernel} --console file:{folder}", "{folder}"),
@@ -161,6 +174,11 @@ CASES = [
     ("run --kernel {missing} --console file:{new}", "{missing}"),
     ("run --kernel {kernel} --memory 1M --console file:{new}", "1048576"),
     ("run --kernel {large-kernel} --console file:{new}", "{large-kernel}"),
+    ("run --kernel {kernel} --name a/b", "a/b"),
+    ("run --kernel {kernel} --paused --control none", "--paused"),
+    ("run --kernel {kernel} --control {disk}", "{disk}"),
+    ("run --kernel {kernel} --control {missing}/x", "{missing}/x"),
+    ("run {missing}.json", "{missing}.json"),
     ("run --kernel {kernel} --gdb 65536", "65536"),
     ("run --kernel {kernel} --gdb door", "door"),
     ("run --kernel {kernel} --gdb unix:", "Unix socket"),
@@ -227,6 +245,18 @@ CASES = [
     ("disk resize {disk} much", "much"),
     ("disk commit {disk}", "no backing file"),
     ("disk map {image}", "{image}"),
+    ("image", "image"),
+    ("image build", "image"),
+    ("image build suse -o {missing}", "image"),
+    ("image build debian", "-o"),
+    ("image build debian more -o {missing}", "more"),
+    ("image build debian --o {missing}", "--o"),
+    ("image build debian -o", "-o"),
+    ("image build debian -o {missing} --size 1M", "1M"),
+    ("image build debian -o {missing} --suite ../other", "../other"),
+    ("image build debian -o {missing} --include a;b", "a;b"),
+    ("image build debian -o {missing} --hostname -x", "-x"),
+    ("image build debian -o {missing} --ssh-key {missing}", "{missing}"),
     ("version now", "version"),
     ("help frobnicate", "frobnicate"),
     ("help run disasm", "help"),

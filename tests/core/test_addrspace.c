@@ -234,6 +234,28 @@ static void test_bus_errors(void **state)
     assert_int_equal(s->spy.reads + s->spy.writes, 0);
 }
 
+/* The device is asked by loads and stores; all others see memory. */
+static void test_flash(void **state)
+{
+    struct space *s = *state;
+    const gpa_t flash = 0x20000000;
+    uint64_t value = 0;
+    uint32_t word = 0x12345678, got = 0;
+    assert_int_equal(addrspace_add_flash(s->as, flash, 0x1000, &spy_mmio, &s->spy.dev, NULL), 0);
+    assert_int_equal(addrspace_add_flash(s->as, flash, 0x1000, &spy_mmio, &s->spy.dev, NULL),
+                     -EEXIST);
+    s->spy.answer = 0xabcd;
+    assert_true(addrspace_load(s->as, flash + 8, &word, sizeof word));
+    assert_true(addrspace_read(s->as, flash + 8, 4, &value) && value == 0xabcd);
+    assert_true(s->spy.locked && s->spy.offset == 8 && s->spy.reads == 1);
+    assert_true(addrspace_write(s->as, flash + 8, 4, 99) && s->spy.value == 99);
+    assert_false(addrspace_write(s->as, flash + 8, 8, 99));
+    assert_true(addrspace_copy_out(s->as, flash + 8, &got, sizeof got) && got == word);
+    assert_memory_equal(addrspace_readable(s->as, flash + 8, 4), &word, sizeof word);
+    assert_null(addrspace_ram(s->as, flash, 8));
+    assert_false(addrspace_copy_in(s->as, flash, &word, sizeof word));
+}
+
 static void test_rom(void **state)
 {
     struct space *s = *state;
@@ -357,6 +379,24 @@ static void test_drop_zeros(void **state)
     assert_int_equal(ram[5 * PAGE], 3);
 }
 
+/* Whole pages only, and nothing but what is memory. */
+static void test_give_back(void **state)
+{
+    struct space *s = *state;
+    const gpa_t base = 0x90000000;
+    assert_int_equal(addrspace_add_ram(s->as, base, 8 * PAGE, NULL), 0);
+    uint8_t *ram = addrspace_ram(s->as, base, 8 * PAGE);
+    memset(ram, 7, 8 * PAGE);
+    uint64_t before = addrspace_resident(s->as);
+    assert_int_equal(addrspace_give_back(s->as, ram + 1, PAGE), 0);
+    assert_int_equal(addrspace_give_back(s->as, ram + PAGE - 1, 2 * PAGE + 1), 2 * PAGE);
+    assert_int_equal(addrspace_resident(s->as), before - 2 * PAGE);
+    assert_int_equal(addrspace_give_back(s->as, ram + 7 * PAGE, 2 * PAGE), 0);
+    assert_int_equal(addrspace_give_back(s->as, &before, PAGE), 0);
+    assert_int_equal(addrspace_give_back(s->as, NULL, 0), 0);
+    assert_true(ram[PAGE - 1] == 7 && !ram[PAGE] && !ram[3 * PAGE - 1] && ram[3 * PAGE] == 7);
+}
+
 /* ---- saved memory ---- */
 
 static struct addrspace *memory_new(void)
@@ -455,10 +495,12 @@ int main(void)
         SPACE_TEST(test_ram_access),
         SPACE_TEST(test_bus_errors),
         SPACE_TEST(test_rom),
+        SPACE_TEST(test_flash),
         SPACE_TEST(test_mmio),
         SPACE_TEST(test_mmio_ends),
         SPACE_TEST(test_copy),
         SPACE_TEST(test_drop_zeros),
+        SPACE_TEST(test_give_back),
         SPACE_TEST(test_save_load),
         SPACE_TEST(test_bad_streams),
     };

@@ -79,7 +79,7 @@ struct pci_rig *pci_rig_new(bool msi)
     for (unsigned i = 0; i < RIG_DISK_SIZE; i++)
         r->disk.data[i] = (uint8_t)(i / 512 + i);
     r->blk = virtio_blk_new(r->as, pci_host_intx(r->host, PRIG_SLOT_BLK), "disk0",
-                            fake_block(&r->disk), NULL, true, NULL);
+                            fake_block(&r->disk), NULL, 1, true, NULL);
     add(r, r->blk);
     r->blk_fn = virtio_pci_new(r->host, PRIG_SLOT_BLK, r->blk, NULL);
     add(r, r->blk_fn);

@@ -6,9 +6,11 @@
 #include "dev/aclint.h"
 #include "dev/goldfish_rtc.h"
 #include "dev/ns16550.h"
+#include "dev/pflash.h"
 #include "dev/plic.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_console.h"
+#include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_rng.h"
@@ -141,6 +143,22 @@ int block_writev(struct block *blk, uint64_t offset, const struct iovec *iov, in
     return 0;
 }
 
+int block_read(struct block *b, uint64_t offset, void *buf, size_t len)
+{
+    return block_readv(b, offset, &(struct iovec){buf, len}, 1);
+}
+
+int block_write(struct block *b, uint64_t offset, const void *buf, size_t len)
+{
+    return block_writev(b, offset, &(struct iovec){(void *)(uintptr_t)buf, len}, 1);
+}
+
+const char *block_path(const struct block *b)
+{
+    (void)b;
+    return "fake";
+}
+
 int block_flush(struct block *b)
 {
     block_fake(b)->flushes++;
@@ -192,6 +210,13 @@ void block_queue_free(struct block_queue *q)
 {
     if (q)
         abort();
+}
+
+bool block_queue_try(struct block_queue *q, struct block_request *r)
+{
+    (void)q;
+    (void)r;
+    abort();
 }
 
 void block_queue_submit(struct block_queue *q, struct block_request *r)
@@ -321,15 +346,22 @@ static void rig_power_event(void *ctx, enum power_event what, unsigned code)
     r->power_code = code;
 }
 
-static void rig_map(struct rig *r, gpa_t base, uint64_t size, const struct mmio_ops *ops,
-                    struct device *dev)
+static void rig_add(struct rig *r, struct device *dev)
 {
-    if (!dev || addrspace_add_mmio(r->as, base, size, ops, dev, NULL))
+    if (!dev)
         abort();
     unsigned n = 0;
     while (r->all[n])
         n++;
     r->all[n] = dev;
+}
+
+static void rig_map(struct rig *r, gpa_t base, uint64_t size, const struct mmio_ops *ops,
+                    struct device *dev)
+{
+    rig_add(r, dev);
+    if (addrspace_add_mmio(r->as, base, size, ops, dev, NULL))
+        abort();
 }
 
 static void rig_make_platform(struct rig *r)
@@ -350,6 +382,8 @@ static void rig_make_platform(struct rig *r)
     rig_map(r, RIG_RTC, GOLDFISH_RTC_SIZE, &goldfish_rtc_mmio, r->rtc);
     rig_map(r, RIG_ACLINT, ACLINT_SIZE, &aclint_mmio, r->aclint);
     rig_map(r, RIG_UART, NS16550_SIZE, &ns16550_mmio, r->uart);
+    r->flash = pflash_new(r->as, RIG_FLASH, RIG_FLASH_SIZE, "flash0", NULL, NULL);
+    rig_add(r, r->flash);
 }
 
 static void rig_make_virtio(struct rig *r)
@@ -359,21 +393,23 @@ static void rig_make_virtio(struct rig *r)
     for (unsigned i = 0; i < RIG_DISK_SIZE; i++)
         r->disk.data[i] = r->ro_disk.data[i] = (uint8_t)(i / 512 + i);
     r->blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_BLK), "disk0", fake_block(&r->disk),
-                            "serial-0", true, NULL);
+                            "serial-0", 1, true, NULL);
     r->console = virtio_console_new(r->as, plic_input(r->plic, RIG_IRQ_CONSOLE), "console0",
                                     fake_chr(&r->console_chr), NULL);
     r->rng = virtio_rng_new(r->as, plic_input(r->plic, RIG_IRQ_RNG), "rng0", &seed, NULL);
     r->empty = virtio_mmio_empty_new(NULL);
     r->ro_blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_RO_BLK), "disk1",
-                               fake_block(&r->ro_disk), NULL, true, NULL);
+                               fake_block(&r->ro_disk), NULL, 1, true, NULL);
     r->net = virtio_net_new(r->as, plic_input(r->plic, RIG_IRQ_NET), "net0", fake_net(&r->network),
                             NULL);
+    r->button = virtio_input_new(r->as, plic_input(r->plic, RIG_IRQ_BUTTON), "button", NULL);
     rig_map(r, RIG_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->blk);
     rig_map(r, RIG_CONSOLE, VIRTIO_MMIO_SIZE, &virtio_mmio, r->console);
     rig_map(r, RIG_RNG, VIRTIO_MMIO_SIZE, &virtio_mmio, r->rng);
     rig_map(r, RIG_EMPTY, VIRTIO_MMIO_SIZE, &virtio_mmio_empty, r->empty);
     rig_map(r, RIG_RO_BLK, VIRTIO_MMIO_SIZE, &virtio_mmio, r->ro_blk);
     rig_map(r, RIG_NET, VIRTIO_MMIO_SIZE, &virtio_mmio, r->net);
+    rig_map(r, RIG_BUTTON, VIRTIO_MMIO_SIZE, &virtio_mmio, r->button);
 }
 
 struct rig *rig_new(void)

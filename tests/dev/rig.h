@@ -24,6 +24,8 @@
 #define RIG_ACLINT UINT64_C(0x2000000)
 #define RIG_PLIC UINT64_C(0xc000000)
 #define RIG_UART UINT64_C(0x10000000)
+#define RIG_FLASH UINT64_C(0x20000000)
+#define RIG_FLASH_SIZE UINT64_C(0x80000)
 #define RIG_VIRTIO UINT64_C(0x10001000)
 #define RIG_BLK (RIG_VIRTIO + 0x0000)
 #define RIG_CONSOLE (RIG_VIRTIO + 0x1000)
@@ -31,8 +33,16 @@
 #define RIG_EMPTY (RIG_VIRTIO + 0x3000)
 #define RIG_RO_BLK (RIG_VIRTIO + 0x4000)
 #define RIG_NET (RIG_VIRTIO + 0x5000)
+#define RIG_BUTTON (RIG_VIRTIO + 0x6000)
 
-enum { RIG_IRQ_BLK = 1, RIG_IRQ_CONSOLE, RIG_IRQ_RNG, RIG_IRQ_RO_BLK = 5, RIG_IRQ_NET };
+enum {
+    RIG_IRQ_BLK = 1,
+    RIG_IRQ_CONSOLE,
+    RIG_IRQ_RNG,
+    RIG_IRQ_RO_BLK = 5,
+    RIG_IRQ_NET,
+    RIG_IRQ_BUTTON
+};
 enum { RIG_IRQ_UART = 10, RIG_IRQ_RTC = 11 };
 
 /* Stands for the character back end: what is written stays here while there is room. */
@@ -96,7 +106,8 @@ struct rig {
     unsigned power_events;
     enum power_event power_what;
     unsigned power_code;
-    struct device *plic, *aclint, *uart, *rtc, *power, *blk, *console, *rng, *empty, *ro_blk, *net;
+    struct device *plic, *aclint, *uart, *rtc, *power, *blk, *console, *rng, *empty, *ro_blk, *net,
+        *button, *flash;
     struct device *all[16]; /* in the order in which state is saved; NULL ends */
 };
 

@@ -31,6 +31,7 @@
 #define DEV UINT64_C(0x10001000)
 #define RING RAM
 #define TX_RING (RAM + 0x4000)
+#define OTHER_RING (RAM + 0xa000)
 #define HEADER (RAM + 0x8000)
 #define STATUS (RAM + 0x8100)
 #define DATA (RAM + 0x10000)
@@ -113,7 +114,7 @@ static void disk_in_a_raw_file(void **state)
     struct block *b = block_open(file("disk"), &(struct block_options){.format = "raw"}, NULL);
     assert_non_null(b);
     struct addrspace *as = memory();
-    struct device *dev = virtio_blk_new(as, (struct irq_line){0}, "disk0", b, NULL, false, NULL);
+    struct device *dev = virtio_blk_new(as, (struct irq_line){0}, "disk0", b, NULL, 1, false, NULL);
     assert_int_equal(addrspace_add_mmio(as, DEV, VIRTIO_MMIO_SIZE, &virtio_mmio, dev, NULL), 0);
     struct vring q;
     assert_int_equal(vdriver_negotiate(as, DEV, VD_VERSION_1 | 1u << 9), 11);
@@ -154,13 +155,14 @@ struct disk {
     struct addrspace *as;
     struct block *block;
     struct device *dev;
-    struct vring q;
+    struct vring q, other;
 };
 
 static void disk_start(struct disk *d)
 {
-    assert_int_equal(vdriver_negotiate(d->as, DEV, VD_VERSION_1 | 1u << 9 | 1u << 13), 11);
+    assert_int_equal(vdriver_negotiate(d->as, DEV, VD_VERSION_1 | 1u << 9 | 1u << 12), 11);
     vring_init(&d->q, d->as, DEV, 0, 256, RING);
+    vring_init(&d->other, d->as, DEV, 1, 256, OTHER_RING);
     vdriver_ok(d->as, DEV);
 }
 
@@ -174,7 +176,7 @@ static struct disk *disk_new(void)
     d->block = block_open(file("disk"), &(struct block_options){.format = "qcow2"}, NULL);
     assert_non_null(d->block);
     d->as = memory();
-    d->dev = virtio_blk_new(d->as, (struct irq_line){0}, "disk0", d->block, NULL, false, NULL);
+    d->dev = virtio_blk_new(d->as, (struct irq_line){0}, "disk0", d->block, NULL, 2, false, NULL);
     assert_int_equal(addrspace_add_mmio(d->as, DEV, VIRTIO_MMIO_SIZE, &virtio_mmio, d->dev, NULL),
                      0);
     disk_start(d);
@@ -189,8 +191,8 @@ static void disk_free(struct disk *d)
     free(d);
 }
 
-/* Offers a request for unit i, whose data is at DATA + 4096 i. */
-static void disk_offer(struct disk *d, unsigned i, uint32_t type)
+/* Offers a request for unit i, whose data is at DATA + 4096 i, on a queue. */
+static void disk_offer_on(struct disk *d, struct vring *q, unsigned i, uint32_t type)
 {
     gpa_t at = REQUESTS + 64 * i;
     struct vbuf bufs[3] = {
@@ -198,7 +200,12 @@ static void disk_offer(struct disk *d, unsigned i, uint32_t type)
     wr(d->as, at, 8, type);
     wr(d->as, at + 8, 8, (uint64_t)i * 8);
     wr(d->as, at + 16, 1, 0xff);
-    vring_add(&d->q, bufs, 3, 0);
+    vring_add(q, bufs, 3, 0);
+}
+
+static void disk_offer(struct disk *d, unsigned i, uint32_t type)
+{
+    disk_offer_on(d, &d->q, i, type);
 }
 
 /* The statuses of `count` requests, which must all be S_OK. */
@@ -243,6 +250,34 @@ static void many_requests_in_flight(void **state)
         disk_collect(d, UNITS);
         for (unsigned i = 0; i < UNITS * 4096; i++)
             assert_int_equal(data[i], (uint8_t)(i / 4096 + round));
+    }
+    disk_free(d);
+}
+
+/* A request comes back on the queue that it came by, whatever the other does. */
+static void two_queues(void **state)
+{
+    (void)state;
+    struct disk *d = disk_new();
+    struct vring *queues[] = {&d->q, &d->other};
+    assert_int_equal(rd(d->as, DEV + 0x100 + 34, 2), 2);
+    for (unsigned round = 1; round < 20; round++) {
+        unsigned done[2] = {0, 0};
+        disk_fill(d, round);
+        for (unsigned i = 0; i < UNITS; i++) {
+            disk_offer_on(d, queues[i % 3 == 1], i, 1);
+            vring_kick(queues[i % 3 == 1]);
+        }
+        while (done[0] + done[1] < UNITS)
+            for (unsigned k = 0; k < 2; k++) {
+                uint32_t id, used;
+                done[k] += vring_used(queues[k], &id, &used);
+            }
+        assert_int_equal(done[1], UNITS / 3);
+        disk_offer(d, 4, 0); /* what came by the other */
+        vring_kick(&d->q);
+        disk_collect(d, 1);
+        assert_int_equal(rd(d->as, DATA + 4 * 4096, 1), 4 + round);
     }
     disk_free(d);
 }
@@ -495,10 +530,15 @@ static void waiting_output_after_a_load(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(disk_in_a_raw_file),          cmocka_unit_test(many_requests_in_flight),
-        cmocka_unit_test(a_reset_waits_for_requests),  cmocka_unit_test(saving_waits_for_requests),
-        cmocka_unit_test(uart_with_back_pressure),     cmocka_unit_test(uart_that_waits),
-        cmocka_unit_test(waiting_can_be_ended),        cmocka_unit_test(console_with_back_pressure),
+        cmocka_unit_test(disk_in_a_raw_file),
+        cmocka_unit_test(many_requests_in_flight),
+        cmocka_unit_test(two_queues),
+        cmocka_unit_test(a_reset_waits_for_requests),
+        cmocka_unit_test(saving_waits_for_requests),
+        cmocka_unit_test(uart_with_back_pressure),
+        cmocka_unit_test(uart_that_waits),
+        cmocka_unit_test(waiting_can_be_ended),
+        cmocka_unit_test(console_with_back_pressure),
         cmocka_unit_test(waiting_output_after_a_load),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

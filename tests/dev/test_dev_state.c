@@ -58,8 +58,9 @@ static void go_on_after_load(void **state)
 static void traffic_reaches_the_devices(void **state)
 {
     struct rig *r = *state;
-    uint64_t random = 1;
-    unsigned interrupts = 0, failures = 0, written = 0, network_failures = 0;
+    uint64_t random = 3;
+    unsigned interrupts = 0, failures = 0, written = 0, network_failures = 0, erased = 0,
+             programmed = 0;
     struct fake_block *first = malloc(sizeof *first);
     assert_non_null(first);
     *first = r->disk;
@@ -72,8 +73,15 @@ static void traffic_reaches_the_devices(void **state)
     for (unsigned i = 0; i < RIG_DISK_SIZE; i++)
         written += r->disk.data[i] != first->data[i];
     free(first);
-    printf("%u interrupts, %u and %u failures, %u written, %u frames\n", interrupts, failures,
-           network_failures, written, r->network.sent);
+    const uint8_t *flash = addrspace_readable(r->as, RIG_FLASH, RIG_FLASH_SIZE);
+    for (unsigned i = 0; i < RIG_FLASH_SIZE; i++) {
+        erased += flash[i] == 0xff;
+        programmed += flash[i] && flash[i] != 0xff;
+    }
+    printf("%u interrupts, %u and %u failures, %u written, %u frames, %u erased, %u programmed\n",
+           interrupts, failures, network_failures, written, r->network.sent, erased, programmed);
+    assert_true(erased > 1000);
+    assert_true(programmed > 20);
     assert_true(interrupts > 100);
     assert_true(network_failures > 100);
     assert_true(r->network.sent > 10);

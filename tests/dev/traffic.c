@@ -1,14 +1,16 @@
 #include "traffic.h"
 
 #include "base/bits.h"
+#include "dev/virtio/virtio_input.h"
 
-#define RING(n) (RIG_RAM + 0x1000 * (n))
-#define TABLES (RIG_RAM + 0xc000)
+/* Of device n, queue q; the network card is the one that has three. */
+#define RING(n, q) (RIG_RAM + 0x1000 * (2 * (n) + (q) + ((n) > NET)))
+#define TABLES (RIG_RAM + 0xd000)
 #define BUFFERS (RIG_RAM + 0x10000)
-#define NET 4u /* the network card, whose third queue has the last ring */
+#define NET 4u
 #define QUEUE_SIZE 8u
 
-static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET};
+static const gpa_t virtio_devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET, RIG_BUTTON};
 
 static gpa_t pick_register(uint64_t *random)
 {
@@ -29,12 +31,60 @@ static gpa_t pick_register(uint64_t *random)
     case 6:
         return RIG_RTC + 4 * rig_pick(random, 9);
     default:
-        return RIG_VIRTIO + 0x1000 * rig_pick(random, 6) + 4 * rig_pick(random, 0x50);
+        return RIG_VIRTIO + 0x1000 * rig_pick(random, 7) + 4 * rig_pick(random, 0x50);
     }
+}
+
+static void put32(struct rig *r, gpa_t gpa, uint64_t v)
+{
+    rig_write(r, gpa, 4, (uint32_t)v);
+}
+
+/* A command as a driver gives it, now and then not to its end. */
+static void flash_command(struct rig *r, uint64_t *random, gpa_t gpa)
+{
+    uint64_t words = 1 + rig_pick(random, 4);
+    switch (rig_pick(random, 8)) {
+    case 0:
+        put32(r, gpa, 0x20);
+        break;
+    case 1:
+    case 2:
+        put32(r, gpa, 0x40);
+        put32(r, gpa, rig_random(random));
+        return;
+    default:
+        put32(r, gpa, 0xe8);
+        put32(r, gpa, words - 1);
+        for (uint64_t i = 0; i < words; i++)
+            put32(r, gpa + 4 * i, rig_random(random));
+        break;
+    }
+    if (rig_pick(random, 4))
+        put32(r, gpa, 0xd0);
+}
+
+/* Commands and single writes, of which many make no sense where they come, in few places. */
+static uint64_t step_flash(struct rig *r, uint64_t *random)
+{
+    static const uint8_t commands[] = {0x01, 0x10, 0x20, 0x40, 0x50, 0x60, 0x70, 0x90,
+                                       0x98, 0xd0, 0xe8, 0xff, 0xff, 0xff, 0xff};
+    gpa_t gpa = RIG_FLASH + rig_pick(random, 4) * (RIG_FLASH_SIZE / 4) + 8 * rig_pick(random, 32);
+    unsigned size = rig_pick(random, 4) ? 4 : 1u << rig_pick(random, 4);
+    uint64_t value = commands[rig_pick(random, sizeof commands)];
+    if (!rig_pick(random, 4))
+        value = rig_pick_value(random);
+    if (rig_pick(random, 2))
+        flash_command(r, random, gpa);
+    if (rig_pick(random, 2))
+        rig_write(r, gpa, size, value);
+    return rig_read(r, gpa, size);
 }
 
 static uint64_t step_register(struct rig *r, uint64_t *random)
 {
+    if (!rig_pick(random, 8))
+        return step_flash(r, random);
     gpa_t gpa = pick_register(random);
     unsigned size = 1u << rig_pick(random, 4);
     uint64_t value = 0;
@@ -46,15 +96,10 @@ static uint64_t step_register(struct rig *r, uint64_t *random)
     return addrspace_read(r->as, gpa, size, &value) + 2 * value;
 }
 
-static void put32(struct rig *r, gpa_t gpa, uint64_t v)
-{
-    rig_write(r, gpa, 4, (uint32_t)v);
-}
-
 /* Starts a device the way a driver does, now and then with a wrong size or address. */
 static uint64_t step_start(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)rig_pick(random, 5);
+    unsigned n = (unsigned)rig_pick(random, ARRAY_SIZE(virtio_devs));
     gpa_t dev = virtio_devs[n];
     uint64_t features = rig_pick(random, 4) ? UINT64_C(0x130000000) : UINT64_C(0x100000000);
     if (n == NET && rig_pick(random, 4))
@@ -67,7 +112,7 @@ static uint64_t step_start(struct rig *r, uint64_t *random)
     }
     put32(r, dev + 0x70, 11);
     for (unsigned q = 0; q < (n == NET ? 3 : 2); q++) {
-        gpa_t at = RING(2 * n + q);
+        gpa_t at = RING(n, q);
         put32(r, dev + 0x30, q);
         put32(r, dev + 0x38, rig_pick(random, 20) ? QUEUE_SIZE : rig_pick_value(random));
         put32(r, dev + 0x80, at);
@@ -188,11 +233,11 @@ static uint64_t step_net_input(struct rig *r, uint64_t *random)
 
 static uint64_t step_request(struct rig *r, uint64_t *random)
 {
-    unsigned n = (unsigned)rig_pick(random, 5);
+    unsigned n = (unsigned)rig_pick(random, ARRAY_SIZE(virtio_devs));
     unsigned q = n == 1     ? (unsigned)rig_pick(random, 2)
                  : n == NET ? (unsigned)rig_pick(random, 3)
                             : 0;
-    gpa_t at = RING(2 * n + q);
+    gpa_t at = RING(n, q);
     unsigned head = (unsigned)rig_pick(random, 5);
     bool direct = rig_pick(random, 3);
     if (n == NET && rig_pick(random, 8))
@@ -217,6 +262,8 @@ static uint64_t step_back_end(struct rig *r, uint64_t *random)
     uint64_t data[4] = {rig_random(random), rig_random(random), rig_random(random), 7};
     if (!rig_pick(random, 3))
         return step_net_input(r, random);
+    if (!rig_pick(random, 10))
+        return virtio_input_press(r->button);
     switch (rig_pick(random, 8)) {
     case 0:
         c->room = 0;

@@ -27,7 +27,8 @@ static const struct {
     {RIG_UART, 0x100},        {RIG_BLK, 0x140},
     {RIG_CONSOLE, 0x140},     {RIG_RNG, 0x140},
     {RIG_EMPTY, 0x140},       {RIG_RO_BLK, 0x1000},
-    {RIG_NET, 0x140},
+    {RIG_NET, 0x140},         {RIG_BUTTON, 0x140},
+    {RIG_FLASH, 0x100},       {RIG_FLASH, RIG_FLASH_SIZE},
 };
 
 /* Values spread over 64 bits from 16 of the input. */

@@ -8,6 +8,7 @@
  * device, tables and buffers behind them. Each step takes 12 bytes: what, which, and operands.
  */
 #include "base/bits.h"
+#include "dev/virtio/virtio_input.h"
 #include "rig.h"
 
 #include <stdlib.h>
@@ -16,11 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { STEP = 12, ENTRIES = 8 };
 
-static const gpa_t devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET};
-enum { NET = 4 };
+static const gpa_t devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET, RIG_BUTTON};
+enum { NET = 4, BUTTON = 5 };
 
-/* Those of the network card, which has three, are behind the pool. */
-#define RING(dev, queue) (RIG_RAM + ((dev) == NET ? 0x10000 : 0x2000 * (dev)) + 0x1000 * (queue))
+/* Those of the network card, which has three, and of what follows it are behind the pool. */
+#define RING(dev, queue) \
+    (RIG_RAM + ((dev) < NET ? 0x2000 * (dev) : 0x10000 + 0x4000 * ((dev)-NET)) + 0x1000 * (queue))
 #define AVAIL 0x400
 #define USED 0x800
 #define POOL (RIG_RAM + 0x8000) /* tables and buffers */
@@ -136,6 +138,8 @@ static void touch_network(struct rig *r, const uint8_t *s)
 
 static void touch_back_end(struct rig *r, const uint8_t *s)
 {
+    if (s[2] & 8)
+        virtio_input_press(r->button);
     if (s[2] & 4) {
         touch_network(r, s);
         return;
@@ -158,7 +162,7 @@ static void touch_back_end(struct rig *r, const uint8_t *s)
 
 static void run_step(struct rig *r, const uint8_t *s)
 {
-    unsigned dev = s[1] & 8 ? NET : s[1] & 3;
+    unsigned dev = s[1] & 32 ? BUTTON : s[1] & 8 ? NET : s[1] & 3;
     unsigned queue = dev == NET && s[1] & 16 ? 2 : s[1] >> 2 & 1;
     uint64_t value = le32_get(s + 4);
     switch (s[0] % 10) {
@@ -197,7 +201,7 @@ static void run_step(struct rig *r, const uint8_t *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct rig *r = rig_new();
-    for (unsigned dev = 0; dev <= NET; dev++)
+    for (unsigned dev = 0; dev < ARRAY_SIZE(devs); dev++)
         start(r, dev, UINT64_C(0x130000000) | (dev == NET ? 0xbfbbaf : 0), true);
     for (size_t at = 0; at + STEP <= size; at += STEP)
         run_step(r, data + at);

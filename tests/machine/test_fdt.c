@@ -149,6 +149,34 @@ static void check_pci(const void *fdt, const char *controller, unsigned words)
     }
 }
 
+/* Two banks if any is given, after the binding cfi-flash; what has no file is zeroes. */
+static void test_flash(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    struct block *none[] = {NULL};
+    struct virt_config config = usual();
+    struct machine *m = start(true);
+    assert_false(has(tree(m), "/flash@20000000"));
+    m->ops->free(m);
+    config.flash = none;
+    config.flash_count = 1;
+    m = virt_new(&config, &err);
+    assert_non_null(m);
+    for (unsigned bank = 0; bank < 2; bank++) {
+        assert_int_equal(cell(tree(m), "/flash@20000000", "reg", 4 * bank + 1),
+                         0x20000000 + bank * VIRT_FLASH_SIZE);
+        assert_int_equal(cell(tree(m), "/flash@20000000", "reg", 4 * bank + 3), VIRT_FLASH_SIZE);
+        uint64_t value;
+        assert_true(addrspace_read(m->mem, 0x20000000 + bank * VIRT_FLASH_SIZE, 8, &value));
+        assert_true(!value);
+    }
+    assert_int_equal(cell(tree(m), "/flash@20000000", "bank-width", 0), 4);
+    m->ops->free(m);
+    config.flash_count = 3;
+    assert_null(virt_new(&config, &err));
+}
+
 static void test_pci(void **state)
 {
     struct virt_config config = usual();
@@ -225,9 +253,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fresh),
-        cmocka_unit_test(test_deterministic),
-        cmocka_unit_test(test_pci),
+        cmocka_unit_test(test_fresh), cmocka_unit_test(test_deterministic),
+        cmocka_unit_test(test_pci),   cmocka_unit_test(test_flash),
         cmocka_unit_test(test_aia),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

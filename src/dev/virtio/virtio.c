@@ -24,8 +24,7 @@ void virtio_dev_attach(struct virtio_dev *vd, const struct virtio_transport *t, 
     vd->transport_ctx = ctx;
 }
 
-/* Interrupts the driver for a queue or, VIRTIO_NO_QUEUE, because of the configuration. */
-static void virtio_dev_interrupt(struct virtio_dev *vd, unsigned queue)
+void virtio_dev_interrupt(struct virtio_dev *vd, unsigned queue)
 {
     if (vd->transport && vd->transport->message(vd->transport_ctx, queue))
         return;
@@ -61,7 +60,7 @@ static int virtio_dev_post_load(void *obj, struct error *err)
         struct virtq *q = &vd->queues[i];
         if (!q->ready)
             continue;
-        if (!negotiated || i >= vd->ops->queue_count || virtio_dev_enable_queue(vd, q))
+        if (!negotiated || i >= vd->queue_count || virtio_dev_enable_queue(vd, q))
             return error_set(err, EINVAL, "saved state of queue %u is not valid", i);
     }
     virtio_dev_update_irq(vd);
@@ -97,6 +96,7 @@ int virtio_dev_init(struct virtio_dev *vd, const struct device_ops *device_ops,
         return error_set(err, ENOMEM, "out of memory for virtio device '%s'", id);
     device_init(&vd->dev, device_ops, "%s", id);
     vd->ops = ops;
+    vd->queue_count = ops->queue_count;
     vd->mem = mem;
     vd->irq = irq;
     vd->offered = features | COMMON_FEATURES;
@@ -125,7 +125,7 @@ void virtio_dev_reset(struct device *dev)
     vd->isr = 0;
     for (unsigned i = 0; i < VIRTIO_QUEUE_MAX; i++) {
         virtq_reset(&vd->queues[i]);
-        vd->queues[i].size = i < vd->ops->queue_count ? vd->ops->queue_size : 0;
+        vd->queues[i].size = i < vd->queue_count ? vd->ops->queue_size : 0;
     }
     if (vd->ops->reset)
         vd->ops->reset(vd);
@@ -137,7 +137,7 @@ void virtio_dev_reset(struct device *dev)
 bool virtio_dev_queue_live(const struct virtio_dev *vd, unsigned queue)
 {
     return vd->status & VIRTIO_STATUS_DRIVER_OK && !(vd->status & VIRTIO_STATUS_NEEDS_RESET) &&
-           queue < vd->ops->queue_count && vd->queues[queue].ready;
+           queue < vd->queue_count && vd->queues[queue].ready;
 }
 
 bool virtio_dev_arm(struct virtio_dev *vd, unsigned queue)
@@ -220,7 +220,7 @@ void virtio_dev_set_status(struct virtio_dev *vd, uint8_t value)
 
 struct virtq *virtio_dev_selected(struct virtio_dev *vd)
 {
-    return vd->queue_sel < vd->ops->queue_count ? &vd->queues[vd->queue_sel] : NULL;
+    return vd->queue_sel < vd->queue_count ? &vd->queues[vd->queue_sel] : NULL;
 }
 
 void virtio_dev_enable_selected(struct virtio_dev *vd, bool enable)

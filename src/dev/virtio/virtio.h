@@ -49,7 +49,7 @@ struct virtio_dev;
 
 struct virtio_dev_ops {
     uint32_t device_id;   /* section 5 */
-    unsigned queue_count; /* up to VIRTIO_QUEUE_MAX */
+    unsigned queue_count; /* up to VIRTIO_QUEUE_MAX; a device may be made with fewer or more */
     uint16_t queue_size;  /* the most entries a queue may have */
     /* The driver has notified a queue that is ready. */
     void (*notify)(struct virtio_dev *vd, unsigned queue);
@@ -80,6 +80,7 @@ struct virtio_transport {
 struct virtio_dev {
     struct device dev;
     const struct virtio_dev_ops *ops;
+    unsigned queue_count; /* of ops, unless the device has set it when it was made */
     struct addrspace *mem;
     struct irq_line irq;
     const struct virtio_transport *transport; /* NULL: it has only the line */
@@ -132,6 +133,12 @@ struct virtq_chain *virtio_dev_pop(struct virtio_dev *vd, unsigned queue);
 
 /* Ends a service: interrupts the driver if it wants to hear of what was pushed. */
 void virtio_dev_signal(struct virtio_dev *vd, unsigned queue);
+
+/*
+ * Interrupts the driver for a queue whatever the ring says, for those who have looked, or, with
+ * VIRTIO_NO_QUEUE, because of the configuration.
+ */
+void virtio_dev_interrupt(struct virtio_dev *vd, unsigned queue);
 
 /* The device has changed its configuration space. */
 void virtio_dev_config_changed(struct virtio_dev *vd);

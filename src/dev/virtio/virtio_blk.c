@@ -26,6 +26,7 @@ enum {
     F_BLK_SIZE = 6,
     F_FLUSH = 9,
     F_TOPOLOGY = 10,
+    F_MQ = 12,
     F_DISCARD = 13,
     F_WRITE_ZEROES = 14,
 };
@@ -70,6 +71,7 @@ struct virtio_blk_request {
     struct virtio_blk *blk;
     struct virtio_blk_request *next; /* unused ones */
     struct virtq_chain *chain;       /* own; unused: a spare */
+    unsigned queue;                  /* where it came from */
     uint8_t *status;
     uint64_t room; /* writable bytes before anything was written */
     uint32_t type;
@@ -83,9 +85,10 @@ struct virtio_blk {
 
     struct virtio_blk_request *unused;
     unsigned made, in_flight;
-    bool stalled;        /* the ring has requests that found none unused */
+    uint32_t stalled;    /* queues of which the ring has requests that found none unused */
     bool stopping;       /* takes no more requests */
     pthread_cond_t idle; /* none is in flight */
+    struct virtio_blk_stats stats;
 
     uint64_t capacity; /* sectors */
 };
@@ -173,11 +176,42 @@ static uint8_t virtio_blk_prepare(struct virtio_blk_request *r, uint64_t sector)
     }
 }
 
+static void virtio_blk_count(struct virtio_blk_stats *s, const struct virtio_blk_request *r)
+{
+    switch (r->io.op) {
+    case BLOCK_READ:
+        s->reads++;
+        s->read_bytes += r->chain->writable_bytes;
+        break;
+    case BLOCK_WRITE:
+        s->writes++;
+        s->write_bytes += r->chain->readable_bytes;
+        break;
+    case BLOCK_FLUSH:
+        s->flushes++;
+        break;
+    case BLOCK_DISCARD:
+    case BLOCK_WRITE_ZEROES:
+        s->discards++;
+        break;
+    }
+}
+
+void virtio_blk_stats(struct device *dev, struct virtio_blk_stats *out)
+{
+    pthread_mutex_lock(&dev->lock);
+    *out = virtio_blk_of(virtio_dev_of(dev))->stats;
+    pthread_mutex_unlock(&dev->lock);
+}
+
 /* r->io is done: the next thing to do, or the request's status. */
 static uint8_t virtio_blk_next(struct virtio_blk_request *r, int rc)
 {
-    if (rc && !(r->io.op == BLOCK_DISCARD && rc == -ENOTSUP))
+    if (rc && !(r->io.op == BLOCK_DISCARD && rc == -ENOTSUP)) {
+        r->blk->stats.errors++;
         return S_IOERR;
+    }
+    virtio_blk_count(&r->blk->stats, r);
     if (r->io.op == BLOCK_READ)
         virtq_chain_write(r->chain, NULL, r->chain->writable_bytes);
     /* What a driver that knows no flush has written must be durable (section 5.2.6.2). */
@@ -195,7 +229,7 @@ static void virtio_blk_done(struct block_request *io, int rc);
 
 static struct virtio_blk_request *virtio_blk_make_request(struct virtio_blk *b)
 {
-    if (b->made == QUEUE_SIZE)
+    if (b->made == QUEUE_SIZE * b->vd.queue_count)
         return NULL;
     struct virtio_blk_request *r = calloc(1, sizeof *r);
     struct virtq_chain *chain = malloc(sizeof *chain);
@@ -232,7 +266,7 @@ static void virtio_blk_give(struct virtio_blk *b, struct virtio_blk_request *r)
  */
 static void virtio_blk_finish(struct virtio_blk *b, struct virtio_blk_request *r, uint8_t status)
 {
-    struct virtq *q = &b->vd.queues[0];
+    struct virtq *q = &b->vd.queues[r->queue];
     const struct virtq_chain *c = r->chain;
     *r->status = status;
     if (q->ready)
@@ -244,20 +278,23 @@ static void virtio_blk_finish(struct virtio_blk *b, struct virtio_blk_request *r
 static void virtio_blk_go(struct virtio_blk *b, struct virtio_blk_request *r, uint8_t status)
 {
     while (status == PENDING) {
-        if (b->queue) {
+        int rc = 0;
+        if (!b->queue) {
+            rc = block_execute(b->block, &r->io);
+        } else if (!block_queue_try(b->queue, &r->io)) {
             block_queue_submit(b->queue, &r->io);
             return;
         }
-        status = virtio_blk_next(r, block_execute(b->block, &r->io));
+        status = virtio_blk_next(r, rc);
     }
     virtio_blk_finish(b, r, status);
 }
 
-/* Takes the next chain of the ring as a request; false: there is none, or it is none. */
-static bool virtio_blk_start(struct virtio_blk *b, struct virtio_blk_request *r)
+/* Takes the next chain of a ring as a request; false: there is none, or it is none. */
+static bool virtio_blk_start(struct virtio_blk *b, struct virtio_blk_request *r, unsigned queue)
 {
     uint8_t header[HEADER_SIZE];
-    struct virtq_chain *c = virtio_dev_pop(&b->vd, 0);
+    struct virtq_chain *c = virtio_dev_pop(&b->vd, queue);
     if (!c)
         return false;
     r->status = virtq_chain_cut_last(c);
@@ -267,6 +304,7 @@ static bool virtio_blk_start(struct virtio_blk *b, struct virtio_blk_request *r)
     }
     b->vd.chain = r->chain; /* the spare one */
     r->chain = c;
+    r->queue = queue;
     r->room = c->writable_bytes;
     r->type = le32_get(header);
     b->in_flight++;
@@ -274,18 +312,18 @@ static bool virtio_blk_start(struct virtio_blk *b, struct virtio_blk_request *r)
     return true;
 }
 
-static void virtio_blk_serve(struct virtio_blk *b)
+static void virtio_blk_serve(struct virtio_blk *b, unsigned queue)
 {
-    b->stalled = false;
-    if (b->stopping || !virtio_dev_arm(&b->vd, 0))
+    b->stalled &= ~(UINT32_C(1) << queue);
+    if (b->stopping || !virtio_dev_arm(&b->vd, queue))
         return;
     for (;;) {
         struct virtio_blk_request *r = virtio_blk_take(b);
         if (!r) {
-            b->stalled = true;
+            b->stalled |= UINT32_C(1) << queue;
             break;
         }
-        if (!virtio_blk_start(b, r)) {
+        if (!virtio_blk_start(b, r, queue)) {
             virtio_blk_give(b, r);
             break;
         }
@@ -296,7 +334,7 @@ static void virtio_blk_serve(struct virtio_blk *b)
 
 static void virtio_blk_notify(struct virtio_dev *vd, unsigned queue)
 {
-    virtio_blk_serve(virtio_blk_of(vd));
+    virtio_blk_serve(virtio_blk_of(vd), queue);
     virtio_dev_signal(vd, queue);
 }
 
@@ -306,11 +344,13 @@ static void virtio_blk_done(struct block_request *io, int rc)
     struct virtio_blk_request *r = container_of(io, struct virtio_blk_request, io);
     struct virtio_blk *b = r->blk;
     pthread_mutex_lock(&b->vd.dev.lock);
+    unsigned queue = r->queue; /* the request may be another one's soon */
     virtio_blk_go(b, r, virtio_blk_next(r, rc));
-    if (b->stalled)
-        virtio_blk_serve(b);
+    for (unsigned i = 0; b->stalled && i < b->vd.queue_count; i++)
+        if (b->stalled >> i & 1)
+            virtio_blk_notify(&b->vd, i);
     block_queue_kick(b->queue);
-    virtio_dev_signal(&b->vd, 0);
+    virtio_dev_signal(&b->vd, queue);
     if (!b->in_flight)
         pthread_cond_broadcast(&b->idle);
     pthread_mutex_unlock(&b->vd.dev.lock);
@@ -332,7 +372,8 @@ static void virtio_blk_quiesce(struct virtio_dev *vd)
     struct virtio_blk *b = virtio_blk_of(vd);
     b->stopping = true;
     virtio_blk_wait(b);
-    b->stopping = b->stalled = false;
+    b->stopping = false;
+    b->stalled = 0;
 }
 
 /* The disk's, too, after a load that was refused. */
@@ -411,7 +452,7 @@ static void virtio_blk_fill_config(struct virtio_blk *b)
     config[CONFIG_PHYSICAL_BLOCK_EXP] = 3; /* 4096 bytes: a page of the host's cache */
     le16_put(config + CONFIG_MIN_IO_SIZE, 8);
     le32_put(config + CONFIG_OPT_IO_SIZE, 0);
-    le16_put(config + CONFIG_NUM_QUEUES, 1);
+    le16_put(config + CONFIG_NUM_QUEUES, (uint16_t)b->vd.queue_count);
     if (block_readonly(b->block))
         return;
     le32_put(config + CONFIG_MAX_DISCARD_SECTORS, DISCARD_SECTORS_MAX);
@@ -423,8 +464,8 @@ static void virtio_blk_fill_config(struct virtio_blk *b)
 }
 
 struct device *virtio_blk_new(struct addrspace *mem, struct irq_line irq, const char *id,
-                              struct block *block, const char *serial, bool at_once,
-                              struct error *err)
+                              struct block *block, const char *serial, unsigned queues,
+                              bool at_once, struct error *err)
 {
     struct virtio_blk *b = calloc(1, sizeof *b);
     if (!b) {
@@ -434,6 +475,8 @@ struct device *virtio_blk_new(struct addrspace *mem, struct irq_line irq, const 
     uint64_t features = VIRTIO_FEATURE(F_SIZE_MAX) | VIRTIO_FEATURE(F_SEG_MAX) |
                         VIRTIO_FEATURE(F_BLK_SIZE) | VIRTIO_FEATURE(F_FLUSH) |
                         VIRTIO_FEATURE(F_TOPOLOGY);
+    if (queues > 1)
+        features |= VIRTIO_FEATURE(F_MQ);
     features |= block_readonly(block) ? VIRTIO_FEATURE(F_RO)
                                       : VIRTIO_FEATURE(F_DISCARD) | VIRTIO_FEATURE(F_WRITE_ZEROES);
     if (virtio_dev_init(&b->vd, &virtio_blk_ops, &virtio_blk_dev_ops, mem, irq, features, id,
@@ -442,6 +485,7 @@ struct device *virtio_blk_new(struct addrspace *mem, struct irq_line irq, const 
         return NULL;
     }
     pthread_cond_init(&b->idle, NULL);
+    b->vd.queue_count = queues;
     b->block = block;
     b->capacity = block_size(block) / BLOCK_SECTOR;
     if (serial)

@@ -89,6 +89,15 @@ void virtio_net_set_link(struct device *dev, bool up)
     pthread_mutex_unlock(&dev->lock);
 }
 
+bool virtio_net_plugged(struct device *dev)
+{
+    struct virtio_net *v = virtio_net_of(virtio_dev_of(dev));
+    pthread_mutex_lock(&dev->lock);
+    bool plugged = !v->unplugged;
+    pthread_mutex_unlock(&dev->lock);
+    return plugged;
+}
+
 void virtio_net_announce(struct device *dev)
 {
     struct virtio_net *v = virtio_net_of(virtio_dev_of(dev));

@@ -25,6 +25,8 @@ struct device *virtio_net_new(struct addrspace *mem, struct irq_line irq, const 
 
 /* Plugs the card's cable in or pulls it out; it is in at first. Any thread, lock not held. */
 void virtio_net_set_link(struct device *dev, bool up);
+/* Whether it is in. Any thread, lock not held. */
+bool virtio_net_plugged(struct device *dev);
 
 /*
  * Asks the driver to tell the network where it is: the machine has come from another place. Any

@@ -164,7 +164,7 @@ static uint32_t common_read(struct virtio_pci *p, uint64_t offset)
     case COMMON_CONFIG_VECTOR:
         return p->config_vector;
     case COMMON_NUM_QUEUES:
-        return vd->ops->queue_count;
+        return vd->queue_count;
     case COMMON_STATUS:
         return vd->status;
     case COMMON_GENERATION:
@@ -435,7 +435,7 @@ static unsigned window_cap(struct virtio_pci *p)
 
 static void virtio_pci_caps(struct virtio_pci *p, bool msi)
 {
-    unsigned queues = p->vd->ops->queue_count;
+    unsigned queues = p->vd->queue_count;
     pci_fn_intx(&p->fn);
     pci_fn_bar(&p->fn, BAR_MODERN, STRUCTURES * STRUCTURE_SIZE, PCI_BAR_64 | PCI_BAR_PREFETCHABLE);
     if (msi)

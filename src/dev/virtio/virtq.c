@@ -218,6 +218,22 @@ void virtq_push(struct virtq *q, const struct virtq_chain *c, uint32_t written)
     virtq_publish(q);
 }
 
+void virtq_take_back(struct virtq *q, uint16_t next_avail)
+{
+    q->next_avail = q->limit = next_avail;
+    q->next_used = q->signaled_used = ring_load(q->used_host + RING_IDX);
+}
+
+void virtq_take_back_used(struct virtq *q)
+{
+    virtq_take_back(q, ring_load(q->used_host + RING_IDX));
+}
+
+bool virtq_pending(const struct virtq *q)
+{
+    return virtq_avail_idx(q) != q->next_avail;
+}
+
 bool virtq_wants_interrupt(struct virtq *q)
 {
     uint16_t old = q->signaled_used;

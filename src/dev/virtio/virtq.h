@@ -86,6 +86,15 @@ void virtq_publish(struct virtq *q);
 /* Returns the chain to the driver; `written` bytes were put into its writable buffers. */
 void virtq_push(struct virtq *q, const struct virtq_chain *chain, uint32_t written);
 
+/*
+ * The queue comes back from another process that has served it: that had popped all entries before
+ * next_avail and returned them; or it is gone, and had returned those that it had popped, in order.
+ */
+void virtq_take_back(struct virtq *q, uint16_t next_avail);
+void virtq_take_back_used(struct virtq *q);
+/* Are there entries that were not popped? */
+bool virtq_pending(const struct virtq *q);
+
 /* After pushes: does the driver want an interrupt for them? */
 bool virtq_wants_interrupt(struct virtq *q);
 

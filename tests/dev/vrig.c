@@ -1,0 +1,266 @@
+#include "vrig.h"
+
+#include "base/bits.h"
+#include "dev/virtio/virtio_balloon.h"
+#include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_mmio.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUEUES 8u /* room for so many of each device */
+#define QUEUE_SIZE 8u
+#define RING(n, q) (VRIG_RAM + 0x1000 * (QUEUES * (n) + (q)))
+#define TABLES (VRIG_RAM + 0x40000)
+#define BUFFERS (VRIG_RAM + 0x50000)
+#define BUFFERS_SIZE 0x10000u
+
+enum { R_FEATURES = 0x20, R_FEATURES_SEL = 0x24, R_QUEUE_SEL = 0x30, R_QUEUE_NUM = 0x38 };
+enum { R_QUEUE_READY = 0x44, R_NOTIFY = 0x50, R_STATUS = 0x70, R_DESC = 0x80 };
+#define COMMON_FEATURES UINT64_C(0x130000000)
+
+static void make(struct vrig *r, unsigned n, struct device *dev)
+{
+    if (!dev || addrspace_add_mmio(r->as, VRIG_REGS(n), VIRTIO_MMIO_SIZE, &virtio_mmio, dev, NULL))
+        abort();
+    r->all[n] = dev;
+}
+
+struct vrig *vrig_new(void)
+{
+    struct vrig *r = calloc(1, sizeof *r);
+    if (!r)
+        abort();
+    r->as = addrspace_new(NULL);
+    if (!r->as || addrspace_add_ram(r->as, VRIG_RAM, VRIG_RAM_SIZE, NULL))
+        abort();
+    make(r, VRIG_BALLOON,
+         virtio_balloon_new(r->as, line_to(&r->irq[VRIG_BALLOON]), "balloon0", 0x3000, NULL));
+    make(r, VRIG_DISK,
+         virtio_blk_new(r->as, line_to(&r->irq[VRIG_DISK]), "disk0", fake_block(&r->disk), NULL, 3,
+                        true, NULL));
+    for (unsigned i = 0; r->all[i]; i++)
+        device_reset(r->all[i]);
+    return r;
+}
+
+void vrig_free(struct vrig *r)
+{
+    addrspace_free(r->as);
+    for (unsigned i = 0; r->all[i]; i++)
+        device_free(r->all[i]);
+    free(r);
+}
+
+bool vrig_copy(struct vrig *a, struct vrig *b)
+{
+    struct state_out out = {0};
+    struct error err = {0};
+    addrspace_save(a->as, &out);
+    for (unsigned i = 0; a->all[i]; i++)
+        device_save(a->all[i], &out);
+    b->disk = a->disk;
+    struct state_in in = {.data = out.data, .len = out.len};
+    int rc = out.failed ? -1 : addrspace_load_state(b->as, &in, &err);
+    for (unsigned i = 0; !rc && b->all[i]; i++)
+        rc = device_load(b->all[i], &in, &err);
+    if (rc)
+        fprintf(stderr, "load: %s\n", err.msg);
+    state_out_free(&out);
+    return !rc;
+}
+
+bool vrig_equal(struct vrig *a, struct vrig *b)
+{
+    char buf[256];
+    for (unsigned i = 0; a->all[i]; i++)
+        if (!state_equal(a->all[i]->ops->state, a->all[i], b->all[i], buf, sizeof buf)) {
+            fprintf(stderr, "%s: %s\n", a->all[i]->id, buf);
+            return false;
+        }
+    if (addrspace_hash(a->as, 0) != addrspace_hash(b->as, 0) ||
+        memcmp(a->disk.data, b->disk.data, sizeof a->disk.data)) {
+        fprintf(stderr, "memory differs\n");
+        return false;
+    }
+    return !memcmp(a->irq, b->irq, sizeof a->irq);
+}
+
+/* ---- traffic ---- */
+
+static void put(struct vrig *r, gpa_t gpa, unsigned size, uint64_t value)
+{
+    if (!addrspace_write(r->as, gpa, size, value))
+        abort();
+}
+
+static uint64_t get(struct vrig *r, gpa_t gpa, unsigned size)
+{
+    uint64_t value;
+    if (!addrspace_read(r->as, gpa, size, &value))
+        abort();
+    return value;
+}
+
+/* Page numbers, of which some are those of rings; statistics. */
+static void fill_balloon(struct vrig *r, unsigned queue, gpa_t at, uint64_t len, uint64_t *random)
+{
+    uint8_t *p = addrspace_ram(r->as, at, len);
+    if (queue == 2)
+        for (uint64_t i = 0; i + 10 <= len; i += 10)
+            le16_put(p + i, (uint16_t)rig_pick(random, 20));
+    else
+        for (uint64_t i = 0; i + 4 <= len; i += 4)
+            le32_put(p + i,
+                     (uint32_t)(rig_pick(random, 20) ? (VRIG_RAM >> 12) + rig_pick(random, 300)
+                                                     : rig_pick_value(random)));
+}
+
+static uint64_t touch_balloon(struct vrig *r, uint64_t *random)
+{
+    struct virtio_balloon_stats s;
+    if (rig_pick(random, 2))
+        virtio_balloon_ask(r->all[VRIG_BALLOON]);
+    else
+        virtio_balloon_set_target(r->all[VRIG_BALLOON], rig_pick_value(random));
+    virtio_balloon_stats(r->all[VRIG_BALLOON], &s);
+    return s.updates ^ s.known ^ s.target ^ s.actual ^ s.values[3];
+}
+
+/* Requests, most of them right. */
+static void fill_disk(struct vrig *r, unsigned queue, gpa_t at, uint64_t len, uint64_t *random)
+{
+    uint8_t header[16] = {(uint8_t)rig_pick(random, rig_pick(random, 3) ? 2 : 14)};
+    (void)queue;
+    header[8] = (uint8_t)rig_pick(random, 130);
+    addrspace_copy_in(r->as, at, header, len < sizeof header ? len : sizeof header);
+}
+
+static uint64_t touch_disk(struct vrig *r, uint64_t *random)
+{
+    r->disk.fail = rig_pick(random, 8) ? 0 : 5;
+    return r->disk.flushes;
+}
+
+static const struct {
+    unsigned queues;
+    uint64_t features;
+    void (*fill)(struct vrig *r, unsigned queue, gpa_t at, uint64_t len, uint64_t *random);
+    uint64_t (*touch)(struct vrig *r, uint64_t *random); /* what the host does */
+} kinds[VRIG_DEVICES] = {
+    [VRIG_BALLOON] = {5, 0x36, fill_balloon, touch_balloon},
+    [VRIG_DISK] = {3, 0x7646, fill_disk, touch_disk},
+};
+
+static void start_queue(struct vrig *r, unsigned n, unsigned q, uint64_t *random)
+{
+    gpa_t at = RING(n, q), regs = VRIG_REGS(n);
+    put(r, regs + R_QUEUE_SEL, 4, q);
+    put(r, regs + R_QUEUE_NUM, 4, rig_pick(random, 40) ? QUEUE_SIZE : rig_pick_value(random));
+    for (unsigned part = 0; part < 3; part++) {
+        put(r, regs + R_DESC + 16 * part, 4, at + 0x400 * part);
+        put(r, regs + R_DESC + 16 * part + 4, 4, 0);
+    }
+    put(r, regs + R_QUEUE_READY, 4, 1);
+    put(r, at + 0x400, 4, 0);
+}
+
+static uint64_t step_start(struct vrig *r, unsigned n, uint64_t *random)
+{
+    gpa_t regs = VRIG_REGS(n);
+    uint64_t features = kinds[n].features | COMMON_FEATURES;
+    if (!rig_pick(random, 3))
+        features &= rig_random(random) | UINT64_C(1) << 32;
+    put(r, regs + R_STATUS, 4, 0);
+    put(r, regs + R_STATUS, 4, 3);
+    for (unsigned i = 0; i < 2; i++) {
+        put(r, regs + R_FEATURES_SEL, 4, i);
+        put(r, regs + R_FEATURES, 4, (uint32_t)(features >> 32 * i));
+    }
+    put(r, regs + R_STATUS, 4, 11);
+    for (unsigned q = 0; q < kinds[n].queues; q++)
+        start_queue(r, n, q, random);
+    put(r, regs + R_STATUS, 4, 15);
+    return get(r, regs + R_STATUS, 4);
+}
+
+static void put_desc(struct vrig *r, gpa_t at, gpa_t addr, uint64_t len, unsigned flags,
+                     unsigned next)
+{
+    uint8_t raw[16];
+    le64_put(raw, addr);
+    le32_put(raw + 8, (uint32_t)len);
+    le16_put(raw + 12, (uint16_t)flags);
+    le16_put(raw + 14, (uint16_t)next);
+    addrspace_copy_in(r->as, at, raw, sizeof raw);
+}
+
+/* A chain of up to three buffers, the first of which are readable. */
+static void put_chain(struct vrig *r, unsigned n, unsigned q, gpa_t table, uint64_t *random)
+{
+    unsigned count = 1 + (unsigned)rig_pick(random, 3);
+    unsigned readable = (unsigned)rig_pick(random, count + 1);
+    for (unsigned i = 0; i < count; i++) {
+        uint64_t len = rig_pick(random, rig_pick(random, 8) ? 128 : 0x2000);
+        gpa_t at = BUFFERS + align_down(rig_pick(random, BUFFERS_SIZE - 0x2000), 4);
+        kinds[n].fill(r, q, at, len, random);
+        put_desc(r, table + 16 * i, rig_pick(random, 40) ? at : rig_pick_value(random),
+                 rig_pick(random, 60) ? len : rig_pick_value(random),
+                 (i >= readable ? 2u : 0) | (i + 1 < count), i + 1);
+    }
+}
+
+static uint64_t step_request(struct vrig *r, unsigned n, uint64_t *random)
+{
+    unsigned q = (unsigned)rig_pick(random, kinds[n].queues);
+    gpa_t at = RING(n, q);
+    unsigned head = 4 * (unsigned)rig_pick(random, 2);
+    bool direct = rig_pick(random, 3) && !head;
+    put_chain(r, n, q, direct ? at : TABLES, random);
+    if (!direct)
+        put_desc(r, at + 16 * head, TABLES, 16 * (1 + rig_pick(random, 3)), 4, 0);
+    uint64_t idx = get(r, at + 0x402, 2);
+    put(r, at + 0x404 + 2 * (idx % QUEUE_SIZE), 2, head);
+    put(r, at + 0x402, 2, idx + 1);
+    if (rig_pick(random, 4))
+        put(r, VRIG_REGS(n) + R_NOTIFY, 4, q);
+    return get(r, at + 0x802, 2);
+}
+
+static uint64_t step_register(struct vrig *r, unsigned n, uint64_t *random)
+{
+    unsigned size = rig_pick(random, 3) ? 4 : 1u << rig_pick(random, 4);
+    gpa_t gpa = align_down(VRIG_REGS(n) + 4 * rig_pick(random, 0x50), size);
+    uint64_t value = 0;
+    if (rig_pick(random, 2))
+        return addrspace_write(r->as, gpa, size, rig_pick_value(random));
+    return addrspace_read(r->as, gpa, size, &value) + 2 * value;
+}
+
+uint64_t vrig_step(struct vrig *r, uint64_t *random)
+{
+    unsigned n = (unsigned)rig_pick(random, VRIG_DEVICES);
+    uint64_t seen = 0;
+    switch (rig_pick(random, 16)) {
+    case 0:
+        seen = step_start(r, n, random);
+        break;
+    case 1:
+    case 2:
+        seen = step_register(r, n, random);
+        break;
+    case 3:
+    case 4:
+    case 5:
+    case 6:
+        seen = kinds[n].touch(r, random);
+        break;
+    default:
+        seen = step_request(r, n, random);
+        break;
+    }
+    for (unsigned i = 0; i < VRIG_DEVICES; i++)
+        seen = seen << 1 ^ r->irq[i];
+    return seen;
+}
