@@ -172,6 +172,23 @@ static const struct {
     COUNTER(compile_ns),   COUNTER(region_insns), COUNTER(loaded),     COUNTER(starts_over),
 };
 
+/* What the guest last said; it is asked for the next time. */
+static json_t *balloon_info(const struct ctl_machine *m)
+{
+    struct virtio_balloon_stats b;
+    if (!vm_balloon_stats(m->vm, &b))
+        return json_null();
+    json_t *one = json_object();
+    put_number(one, "target", b.target);
+    put_number(one, "actual", b.actual);
+    put_number(one, "given_back", b.given_back);
+    for (unsigned i = 0; i < VIRTIO_BALLOON_STATS; i++)
+        if (b.known >> i & 1)
+            put_number(one, virtio_balloon_stat_name(i), b.values[i]);
+    vm_balloon_ask(m->vm);
+    return one;
+}
+
 static int run_stats(const struct ctl_machine *m, const json_t *args, json_t *result,
                      struct error *err)
 {
@@ -192,6 +209,7 @@ static int run_stats(const struct ctl_machine *m, const json_t *args, json_t *re
     json_object_set_new(result, "engine", engine);
     put_list(m, result, "disks", true, disk_info);
     put_list(m, result, "nets", true, net_info);
+    json_object_set_new(result, "balloon", balloon_info(m));
     return 0;
 }
 
@@ -262,6 +280,18 @@ static int run_link(const struct ctl_machine *m, const json_t *args, json_t *res
     return 0;
 }
 
+static int run_balloon(const struct ctl_machine *m, const json_t *args, json_t *result,
+                       struct error *err)
+{
+    json_int_t size = json_integer_value(json_object_get(args, "size"));
+    (void)result;
+    return vm_set_balloon(m->vm, (uint64_t)size)
+               ? error_set(err, ENODEV,
+                           "the machine has no balloon: it was left out, or the "
+                           "machine is deterministic")
+               : 0;
+}
+
 /* ---- the table ---- */
 
 /* A new command is a row here, and its section in docs/control.md. */
@@ -279,7 +309,11 @@ const struct ctl_command ctl_commands[] = {
      "plug a network card's cable in or out",
      {{"net", CTL_TEXT, "NET"}, {"state", CTL_TEXT, "up|down"}},
      run_link},
-    {"stats", "counters of engine, disks and networks", {{0}}, run_stats},
+    {"balloon",
+     "ask the guest to do without so much of its memory",
+     {{"size", CTL_SIZE, "SIZE"}},
+     run_balloon},
+    {"stats", "counters of engine, disks, networks and memory", {{0}}, run_stats},
     {"disks", "list the disks", {{0}}, run_disks},
     {"nets", "list the network cards", {{0}}, run_nets},
     {"commands", "list the commands", {{0}}, run_commands},

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import stat
@@ -333,7 +334,8 @@ def test_command_line():
                 ("ctl box status now", 2, b"now"), ("ctl box link", 2, b"NET"),
                 ("ctl box link net0", 2, b"up|down"), ("ctl box link net0 off", 2, b"up|down"),
                 ("ctl box link net5 up", 1, b"net5"), ("ctl nobody status", 1, b"nobody"),
-                ("ctl .. status", 2, b"name"), ("ctl --xml box status", 2, b"--xml"),
+                ("ctl .. status", 2, b"name"),
+                ("ctl box balloon much", 2, b"much"), ("ctl --xml box status", 2, b"--xml"),
                 ("ctl %s/loop status" % directory, 1, b"loop"), ("ps -a", 2, b"ps")):
             got, out, err = run(words.split())
             check(got == code and needle in err and err.startswith(b"guise: ") and
@@ -341,6 +343,9 @@ def test_command_line():
         code, out, _ = run(["ctl", "box", "nets"])
         check(code == 0 and out == b"nets[0].net              net0\nnets[0].network          none\n"
               b"nets[0].link             up\n", "nets", out)
+        check(run(["ctl", "box", "balloon", "24M"]) == (0, b"", b""), "balloon")
+        _, out, _ = run(["ctl", "box", "stats"])
+        check(re.search(rb"(?m)^balloon.target +%d$" % (24 << 20), out), "stats", out)
         check(run(["ctl", "box", "pause"]) == (0, b"", b""), "pause")
         _, out, _ = run(["ctl", "box", "status"])
         check(b"paused" in out, "status", out)
