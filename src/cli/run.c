@@ -25,6 +25,7 @@ struct run_settings {
     const char *save;
     const char *lockstep; /* "ENGINE,ENGINE", NULL: no */
     const char *image;    /* the disk that the machine is about, NULL: none */
+    char u_boot[PATH_MAX];
     bool cpus_given, memory_given;
     char *disk_paths[VM_MAX_DISKS]; /* without what follows the comma */
     char *flash_paths[VM_MAX_FLASH];
@@ -332,24 +333,6 @@ static void run_help(FILE *out)
 
 /* ---- a machine made for a disk ---- */
 
-static int find_firmware(const char **path, const char *image, struct error *err)
-{
-    static const char *const places[] = {
-        "/usr/lib/u-boot/qemu-riscv64_smode/uboot.elf",
-        "/usr/local/lib/u-boot/qemu-riscv64_smode/uboot.elf",
-    };
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
-        if (!access(places[i], R_OK)) {
-            *path = places[i];
-            return 0;
-        }
-    return error_set(
-        err, ENOENT,
-        "%s: the firmware to start it is not here: install the package u-boot-qemu, or "
-        "give --kernel or --firmware",
-        image);
-}
-
 /* Half of the processors' memory at most. */
 static uint64_t image_memory(void)
 {
@@ -399,9 +382,12 @@ static int run_defaults(struct run_settings *s, struct error *err)
     if (!vm->net_count && !vm->deterministic)
         vm->nets[vm->net_count++] = "user";
     vm->boot_at_once = true;
-    return vm->kernel || vm->firmware || vm->flash_count
-               ? 0
-               : find_firmware(&vm->kernel, s->image, err);
+    if (vm->kernel || vm->firmware || vm->flash_count)
+        return 0;
+    vm->kernel = s->u_boot;
+    return firmware_find(FIRMWARE_U_BOOT, s->u_boot, sizeof s->u_boot, err)
+               ? error_prefix(err, "%s", s->image)
+               : 0;
 }
 
 /* ---- the verb ---- */
