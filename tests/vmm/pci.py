@@ -76,6 +76,7 @@ FUNCTIONS = """\
 0000:00:00.0 0x1b36 0x0008 0x060000 none
 0000:00:01.0 0x1af4 0x1042 0x010000 virtio-pci
 0000:00:02.0 0x1af4 0x1044 0x00ff00 virtio-pci
+0000:00:03.0 0x1af4 0x1045 0x00ff00 virtio-pci
 """
 
 
@@ -120,13 +121,15 @@ def messages(harts, *args, seconds=180):
                 m.expect(rb"Platform IPI Device +: aia-imsic")
             m.login()
             check(m.functions() == FUNCTIONS, m.functions())
-            check(vectors(m) == {"0000:00:01.0": {0: "virtio0-config", 1: "virtio0-req.0"},
+            queues = ["virtio0-req.%d" % n for n in range(harts)] # one for each
+            check(vectors(m) == {"0000:00:01.0": dict(enumerate(["virtio0-config"] + queues)),
                                  "0000:00:02.0": {0: "virtio1-config", 1: "virtio1-input"}},
                   m.shell("cat /proc/interrupts"))
-            before = m.count("virtio0-req.0")
+            before = sum(map(m.count, queues))
             m.check_disk()
-            check(m.count("virtio0-req.0") > before, "no message of the disk")
-            check(m.shell("ls /sys/bus/pci/devices/0000:00:01.0/msi_irqs | wc -l") == "2\n", "vectors")
+            check(sum(map(m.count, queues)) > before, "no message of the disk")
+            check(m.shell("ls /sys/bus/pci/devices/0000:00:01.0/msi_irqs | wc -l") ==
+                  "%d\n" % (1 + harts), "vectors")
             isa = m.shell("grep -m1 ^isa /proc/cpuinfo")
             check("ssaia" in isa and "smaia" not in isa or "--firmware" in args, isa)
             serial = [line for line, name, _ in m.interrupts() if name == "ttyS0"]
