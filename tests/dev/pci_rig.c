@@ -1,4 +1,5 @@
 #include "pci_rig.h"
+#include "rig_devices.h"
 
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_pci.h"
@@ -103,32 +104,20 @@ void pci_rig_free(struct pci_rig *r)
 bool pci_rig_copy(struct pci_rig *a, struct pci_rig *b)
 {
     struct state_out out = {0};
-    struct error err = {0};
-    addrspace_save(a->as, &out);
-    for (unsigned i = 0; a->all[i]; i++)
-        device_save(a->all[i], &out);
+    rig_devices_save(a->as, a->all, &out);
     b->disk = a->disk;
     struct state_in in = {.data = out.data, .len = out.len};
-    int rc = out.failed ? -1 : addrspace_load_state(b->as, &in, &err);
-    for (unsigned i = 0; !rc && b->all[i]; i++)
-        rc = device_load(b->all[i], &in, &err);
-    if (rc)
-        fprintf(stderr, "load: %s\n", err.msg);
+    bool ok = !out.failed && rig_devices_load(b->as, b->all, &in);
     state_out_free(&out);
-    return !rc;
+    return ok;
 }
 
 bool pci_rig_equal(struct pci_rig *a, struct pci_rig *b)
 {
-    char buf[256];
-    for (unsigned i = 0; a->all[i]; i++)
-        if (!state_equal(a->all[i]->ops->state, a->all[i], b->all[i], buf, sizeof buf)) {
-            fprintf(stderr, "%s: %s\n", a->all[i]->id, buf);
-            return false;
-        }
-    if (addrspace_hash(a->as, 0) != addrspace_hash(b->as, 0) ||
-        memcmp(a->disk.data, b->disk.data, sizeof a->disk.data)) {
-        fprintf(stderr, "memory differs\n");
+    if (!rig_devices_equal(a->as, a->all, b->as, b->all))
+        return false;
+    if (memcmp(a->disk.data, b->disk.data, sizeof a->disk.data)) {
+        fprintf(stderr, "the disk differs\n");
         return false;
     }
     if (memcmp(a->external, b->external, sizeof a->external)) {

@@ -1,4 +1,5 @@
 #include "pci_traffic.h"
+#include "rig_devices.h"
 
 #include "base/bits.h"
 #include "pci_driver.h"
@@ -120,17 +121,6 @@ static uint64_t step_start(struct pci_rig *r, uint64_t *random)
     return pd_get(&d, d.common + PD_STATUS, 1);
 }
 
-static void put_desc(struct pci_rig *r, gpa_t at, gpa_t addr, uint64_t len, unsigned flags,
-                     unsigned next)
-{
-    uint8_t raw[16];
-    le64_put(raw, addr);
-    le32_put(raw + 8, (uint32_t)len);
-    le16_put(raw + 12, (uint16_t)flags);
-    le16_put(raw + 14, (uint16_t)next);
-    addrspace_copy_in(r->as, at, raw, sizeof raw);
-}
-
 /* A request for either device: the disk reads a sector, the other fills what is writable. */
 static uint64_t step_request(struct pci_rig *r, uint64_t *random)
 {
@@ -141,13 +131,13 @@ static uint64_t step_request(struct pci_rig *r, uint64_t *random)
     addrspace_write(r->as, BUFFERS, 8, 0);
     addrspace_write(r->as, BUFFERS + 8, 8, rig_pick(random, 130));
     if (slot == PRIG_SLOT_BLK) {
-        put_desc(r, at, BUFFERS, 16, 1, 1);
-        put_desc(r, at + 16, rig_pick(random, 16) ? BUFFERS + 0x1000 : 0,
-                 rig_pick(random, 8) ? 512 : 100, 3, 2);
-        put_desc(r, at + 32, BUFFERS + 0x800, 1, 2, 0);
+        rig_put_desc(r->as, at, BUFFERS, 16, 1, 1);
+        rig_put_desc(r->as, at + 16, rig_pick(random, 16) ? BUFFERS + 0x1000 : 0,
+                     rig_pick(random, 8) ? 512 : 100, 3, 2);
+        rig_put_desc(r->as, at + 32, BUFFERS + 0x800, 1, 2, 0);
     } else {
-        put_desc(r, at, BUFFERS + 0x1000, 1 + rig_pick(random, 600), rig_pick(random, 8) ? 2 : 0,
-                 0);
+        rig_put_desc(r->as, at, BUFFERS + 0x1000, 1 + rig_pick(random, 600),
+                     rig_pick(random, 8) ? 2 : 0, 0);
     }
     addrspace_read(r->as, avail + 2, 2, &idx);
     addrspace_write(r->as, avail + 4 + 2 * (idx % QUEUE_SIZE), 2, 0);

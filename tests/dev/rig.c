@@ -1,4 +1,5 @@
 #include "rig.h"
+#include "rig_devices.h"
 
 #include "base/bits.h"
 #include "block/queue.h"
@@ -467,14 +468,10 @@ void rig_write(struct rig *r, gpa_t gpa, unsigned size, uint64_t value)
 static bool rig_load(struct rig *b, struct state_in *in)
 {
     struct error err = {0};
-    int rc = state_load(in, &clock_state, &b->clock, &err);
-    if (!rc)
-        rc = addrspace_load_state(b->as, in, &err);
-    for (unsigned i = 0; !rc && b->all[i]; i++)
-        rc = device_load(b->all[i], in, &err);
-    if (rc)
-        fprintf(stderr, "load: %s\n", err.msg);
-    return !rc && in->pos == in->len;
+    if (!state_load(in, &clock_state, &b->clock, &err))
+        return rig_devices_load(b->as, b->all, in);
+    fprintf(stderr, "load: %s\n", err.msg);
+    return false;
 }
 
 static void fake_chr_copy(struct fake_chr *to, const struct fake_chr *from)
@@ -488,9 +485,7 @@ bool rig_copy(struct rig *a, struct rig *b)
 {
     struct state_out out = {0};
     state_save(&out, &clock_state, &a->clock);
-    addrspace_save(a->as, &out);
-    for (unsigned i = 0; a->all[i]; i++)
-        device_save(a->all[i], &out);
+    rig_devices_save(a->as, a->all, &out);
     fake_chr_copy(&b->uart_chr, &a->uart_chr);
     fake_chr_copy(&b->console_chr, &a->console_chr);
     b->disk = a->disk;
@@ -517,16 +512,8 @@ static bool lines_equal(const char *name, const bool *a, const bool *b, unsigned
 
 bool rig_equal(struct rig *a, struct rig *b)
 {
-    char buf[256];
-    for (unsigned i = 0; a->all[i]; i++)
-        if (!state_equal(a->all[i]->ops->state, a->all[i], b->all[i], buf, sizeof buf)) {
-            fprintf(stderr, "%s: %s\n", a->all[i]->id, buf);
-            return false;
-        }
-    if (addrspace_hash(a->as, 0) != addrspace_hash(b->as, 0)) {
-        fprintf(stderr, "RAM differs\n");
+    if (!rig_devices_equal(a->as, a->all, b->as, b->all))
         return false;
-    }
     if (memcmp(a->disk.data, b->disk.data, sizeof a->disk.data) ||
         a->network.sent != b->network.sent || a->network.digest != b->network.digest ||
         a->uart_chr.out_len != b->uart_chr.out_len ||

@@ -1,4 +1,5 @@
 #include "traffic.h"
+#include "rig_devices.h"
 
 #include "base/bits.h"
 #include "dev/virtio/virtio_input.h"
@@ -128,17 +129,6 @@ static uint64_t step_start(struct rig *r, uint64_t *random)
     return rig_read(r, dev + 0x70, 4);
 }
 
-static void put_desc(struct rig *r, gpa_t at, gpa_t addr, uint64_t len, uint64_t flags,
-                     uint64_t next)
-{
-    uint8_t raw[16];
-    le64_put(raw, addr);
-    le32_put(raw + 8, (uint32_t)len);
-    le16_put(raw + 12, (uint16_t)flags);
-    le16_put(raw + 14, (uint16_t)next);
-    addrspace_copy_in(r->as, at, raw, sizeof raw);
-}
-
 /* Fills a table with a chain that is mostly right: readable, writable, status. */
 static void put_chain(struct rig *r, uint64_t *random, gpa_t table)
 {
@@ -151,15 +141,15 @@ static void put_chain(struct rig *r, uint64_t *random, gpa_t table)
     uint64_t len = rig_pick(random, 4) ? 512 * rig_pick(random, 8) : rig_pick(random, 100);
     uint64_t kind = rig_pick(random, 4);
     if (kind == 0) {
-        put_desc(r, table, data, len, in ? 2 : 0, 0);
+        rig_put_desc(r->as, table, data, len, in ? 2 : 0, 0);
         return;
     }
-    put_desc(r, table, header, 16, 1, 1);
-    put_desc(r, table + 16, data, len, in ? 3 : 1, 2);
-    put_desc(r, table + 32, BUFFERS + 0x800 + rig_pick(random, 16), 1, 2, 0);
+    rig_put_desc(r->as, table, header, 16, 1, 1);
+    rig_put_desc(r->as, table + 16, data, len, in ? 3 : 1, 2);
+    rig_put_desc(r->as, table + 32, BUFFERS + 0x800 + rig_pick(random, 16), 1, 2, 0);
     if (kind == 1)
-        put_desc(r, table + 16 * rig_pick(random, 3), data + rig_pick_value(random),
-                 rig_pick_value(random), rig_pick_value(random), rig_pick(random, 10));
+        rig_put_desc(r->as, table + 16 * rig_pick(random, 3), data + rig_pick_value(random),
+                     rig_pick_value(random), rig_pick_value(random), rig_pick(random, 10));
 }
 
 /* The header of a frame or command, mostly right, where the first buffer is. */
@@ -194,13 +184,14 @@ static void put_net_chain(struct rig *r, uint64_t *random, unsigned queue, gpa_t
     table += 16 * first;
     put_net_header(r, random, header);
     if (queue == 0) {
-        put_desc(r, table, data, right ? 12 + 8 * len : len, right ? 2 : rig_pick_value(random), 1);
+        rig_put_desc(r->as, table, data, right ? 12 + 8 * len : len,
+                     right ? 2 : rig_pick_value(random), 1);
         return;
     }
-    put_desc(r, table, header, right ? 12 : rig_pick(random, 40), 1, first + 1);
-    put_desc(r, table + 16, data, len, queue == 2 ? 1 : 0, first + 2);
-    put_desc(r, table + 32, BUFFERS + 0x800 + rig_pick(random, 16), 1,
-             right ? 2 : rig_pick(random, 8), 0);
+    rig_put_desc(r->as, table, header, right ? 12 : rig_pick(random, 40), 1, first + 1);
+    rig_put_desc(r->as, table + 16, data, len, queue == 2 ? 1 : 0, first + 2);
+    rig_put_desc(r->as, table + 32, BUFFERS + 0x800 + rig_pick(random, 16), 1,
+                 right ? 2 : rig_pick(random, 8), 0);
 }
 
 static uint64_t step_net_input(struct rig *r, uint64_t *random)
@@ -245,7 +236,7 @@ static uint64_t step_request(struct rig *r, uint64_t *random)
     else
         put_chain(r, random, direct ? at + 16 * head : TABLES);
     if (!direct)
-        put_desc(r, at + 16 * head, TABLES, 48, 4, 0);
+        rig_put_desc(r->as, at + 16 * head, TABLES, 48, 4, 0);
     uint64_t idx = rig_read(r, at + 0x402, 2);
     rig_write(r, at + 0x404 + 2 * (idx % QUEUE_SIZE), 2, head);
     rig_write(r, at + 0x402, 2, idx + 1);

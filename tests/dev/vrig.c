@@ -1,4 +1,5 @@
 #include "vrig.h"
+#include "rig_devices.h"
 
 #include "base/bits.h"
 #include "dev/virtio/virtio_balloon.h"
@@ -56,32 +57,20 @@ void vrig_free(struct vrig *r)
 bool vrig_copy(struct vrig *a, struct vrig *b)
 {
     struct state_out out = {0};
-    struct error err = {0};
-    addrspace_save(a->as, &out);
-    for (unsigned i = 0; a->all[i]; i++)
-        device_save(a->all[i], &out);
+    rig_devices_save(a->as, a->all, &out);
     b->disk = a->disk;
     struct state_in in = {.data = out.data, .len = out.len};
-    int rc = out.failed ? -1 : addrspace_load_state(b->as, &in, &err);
-    for (unsigned i = 0; !rc && b->all[i]; i++)
-        rc = device_load(b->all[i], &in, &err);
-    if (rc)
-        fprintf(stderr, "load: %s\n", err.msg);
+    bool ok = !out.failed && rig_devices_load(b->as, b->all, &in);
     state_out_free(&out);
-    return !rc;
+    return ok;
 }
 
 bool vrig_equal(struct vrig *a, struct vrig *b)
 {
-    char buf[256];
-    for (unsigned i = 0; a->all[i]; i++)
-        if (!state_equal(a->all[i]->ops->state, a->all[i], b->all[i], buf, sizeof buf)) {
-            fprintf(stderr, "%s: %s\n", a->all[i]->id, buf);
-            return false;
-        }
-    if (addrspace_hash(a->as, 0) != addrspace_hash(b->as, 0) ||
-        memcmp(a->disk.data, b->disk.data, sizeof a->disk.data)) {
-        fprintf(stderr, "memory differs\n");
+    if (!rig_devices_equal(a->as, a->all, b->as, b->all))
+        return false;
+    if (memcmp(a->disk.data, b->disk.data, sizeof a->disk.data)) {
+        fprintf(stderr, "the disk differs\n");
         return false;
     }
     return !memcmp(a->irq, b->irq, sizeof a->irq);
@@ -185,17 +174,6 @@ static uint64_t step_start(struct vrig *r, unsigned n, uint64_t *random)
     return get(r, regs + R_STATUS, 4);
 }
 
-static void put_desc(struct vrig *r, gpa_t at, gpa_t addr, uint64_t len, unsigned flags,
-                     unsigned next)
-{
-    uint8_t raw[16];
-    le64_put(raw, addr);
-    le32_put(raw + 8, (uint32_t)len);
-    le16_put(raw + 12, (uint16_t)flags);
-    le16_put(raw + 14, (uint16_t)next);
-    addrspace_copy_in(r->as, at, raw, sizeof raw);
-}
-
 /* A chain of up to three buffers, the first of which are readable. */
 static void put_chain(struct vrig *r, unsigned n, unsigned q, gpa_t table, uint64_t *random)
 {
@@ -205,9 +183,9 @@ static void put_chain(struct vrig *r, unsigned n, unsigned q, gpa_t table, uint6
         uint64_t len = rig_pick(random, rig_pick(random, 8) ? 128 : 0x2000);
         gpa_t at = BUFFERS + align_down(rig_pick(random, BUFFERS_SIZE - 0x2000), 4);
         kinds[n].fill(r, q, at, len, random);
-        put_desc(r, table + 16 * i, rig_pick(random, 40) ? at : rig_pick_value(random),
-                 rig_pick(random, 60) ? len : rig_pick_value(random),
-                 (i >= readable ? 2u : 0) | (i + 1 < count), i + 1);
+        rig_put_desc(r->as, table + 16 * i, rig_pick(random, 40) ? at : rig_pick_value(random),
+                     rig_pick(random, 60) ? len : rig_pick_value(random),
+                     (i >= readable ? 2u : 0) | (i + 1 < count), i + 1);
     }
 }
 
@@ -219,7 +197,7 @@ static uint64_t step_request(struct vrig *r, unsigned n, uint64_t *random)
     bool direct = rig_pick(random, 3) && !head;
     put_chain(r, n, q, direct ? at : TABLES, random);
     if (!direct)
-        put_desc(r, at + 16 * head, TABLES, 16 * (1 + rig_pick(random, 3)), 4, 0);
+        rig_put_desc(r->as, at + 16 * head, TABLES, 16 * (1 + rig_pick(random, 3)), 4, 0);
     uint64_t idx = get(r, at + 0x402, 2);
     put(r, at + 0x404 + 2 * (idx % QUEUE_SIZE), 2, head);
     put(r, at + 0x402, 2, idx + 1);
