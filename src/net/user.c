@@ -5,6 +5,8 @@
  */
 #include "net/impl.h"
 
+#include "base/beside.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -34,21 +36,6 @@ static struct net_user *net_user_of(struct net *n)
     return (struct net_user *)(void *)n;
 }
 
-/* Beside the program that runs, unless the environment says where. */
-static int net_user_program(char *path, size_t size)
-{
-    const char *given = getenv("GUISE_NET");
-    if (given)
-        return (size_t)snprintf(path, size, "%s", given) < size ? 0 : -ENAMETOOLONG;
-    ssize_t len = readlink("/proc/self/exe", path, size);
-    if (len < 0 || (size_t)len >= size)
-        return len < 0 ? -errno : -ENAMETOOLONG;
-    path[len] = 0;
-    char *slash = strrchr(path, '/');
-    size_t room = size - (size_t)(slash + 1 - path);
-    return (size_t)snprintf(slash + 1, room, PROGRAM) < room ? 0 : -ENAMETOOLONG;
-}
-
 /* argv for guise-net; the strings are the configuration's, or in `mtu`. */
 static void net_user_arguments(const struct net *n, char **argv, char *mtu, size_t size)
 {
@@ -73,7 +60,7 @@ static int net_user_spawn(struct net_user *u, int socket, struct error *err)
 {
     char path[4096], mtu[16];
     char *argv[8 + 2 * NET_MAX_HOSTFWD];
-    int rc = net_user_program(path, sizeof path);
+    int rc = program_beside("GUISE_NET", PROGRAM, path, sizeof path);
     if (rc)
         return error_set(err, -rc, "cannot find %s: %s", PROGRAM, strerror(-rc));
     net_user_arguments(&u->n, argv, mtu, sizeof mtu);

@@ -1,5 +1,7 @@
 #include "share/share.h"
 
+#include "base/beside.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -107,25 +109,10 @@ int share_check(const char *spec, struct error *err)
 
 /* ---- the process ---- */
 
-/* Beside the program that runs, unless the environment says where. */
-static int share_program(char *path, size_t size)
-{
-    const char *given = getenv("GUISE_FS");
-    if (given)
-        return (size_t)snprintf(path, size, "%s", given) < size ? 0 : -ENAMETOOLONG;
-    ssize_t len = readlink("/proc/self/exe", path, size);
-    if (len < 0 || (size_t)len >= size)
-        return len < 0 ? -errno : -ENAMETOOLONG;
-    path[len] = 0;
-    char *slash = strrchr(path, '/');
-    size_t room = size - (size_t)(slash + 1 - path);
-    return (size_t)snprintf(slash + 1, room, PROGRAM) < room ? 0 : -ENAMETOOLONG;
-}
-
 static int share_spawn(struct share *s, int socket, int status, struct error *err)
 {
     char path[4096];
-    int rc = share_program(path, sizeof path);
+    int rc = program_beside("GUISE_FS", PROGRAM, path, sizeof path);
     if (rc)
         return error_set(err, -rc, "cannot find %s: %s", PROGRAM, strerror(-rc));
     const char *argv[8] = {PROGRAM};
