@@ -1,5 +1,6 @@
 #include "chr/terminal.h"
 #include "cli/options.h"
+#include "cli/sandbox.h"
 #include "cli/verbs.h"
 #include "net/net.h"
 #include "vmm/vm.h"
@@ -10,6 +11,7 @@
 
 struct run_settings {
     struct vm_config vm;
+    struct sandbox sandbox;
     bool stats;
     const char *dump_dtb;
     const char *save;
@@ -148,6 +150,16 @@ static int set_net(void *ctx, const char *value, struct error *err)
     return net_check(value, err) ? error_prefix(err, "--net") : 0;
 }
 
+static int set_sandbox(void *ctx, const char *value, struct error *err)
+{
+    return sandbox_set(&((struct run_settings *)ctx)->sandbox, value, err);
+}
+
+static int set_user(void *ctx, const char *value, struct error *err)
+{
+    return sandbox_set_user(&((struct run_settings *)ctx)->sandbox, value, err);
+}
+
 static const struct option run_options[] = {
     {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel},
     {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd},
@@ -196,6 +208,13 @@ static const struct option run_options[] = {
      "run two machines side by side, deterministic and without input, and stop at the first "
      "instruction after which they differ: then the exit code is 3",
      set_lockstep},
+    {"sandbox", "on|off",
+     "take from the process what the machine does not need (default on): files, networks, "
+     "programs, "
+     "privileges; docs/confinement.md",
+     set_sandbox},
+    {"user", "NAME|UID[:GID]",
+     "who guise becomes for the guest when root starts it (default 65534, nobody)", set_user},
     {"stats", NULL, "print what was done, and a hash of the final state, at the end", set_stats},
     {"dump-code", "FILE",
      "write what the translator compiles, for tools/hot-code; with --engine dbt", set_dump_code},
@@ -261,19 +280,21 @@ static int guest_code(unsigned code)
     return code & 0xff ? (int)(code & 0xff) : 1;
 }
 
-static int run_machine(const struct run_settings *s, struct vm *vm, struct error *err)
+static int run_machine(struct run_settings *s, struct vm *vm, struct error *err)
 {
     if (vm_console_path(vm) && !strcmp(s->vm.console, "pty"))
         fprintf(stderr, "guise: the console is at %s\n", vm_console_path(vm));
     if (vm_gdb_port(vm))
         fprintf(stderr, "guise: waiting for a debugger at port %u of localhost\n", vm_gdb_port(vm));
     struct vm_result result;
-    if (vm_run(vm, &result, err))
+    if (sandbox_enter(&s->sandbox, vm, s->save, err) || vm_run(vm, &result, err))
         return EXIT_USAGE;
     if (s->save && vm_save(vm, s->save, err))
         return EXIT_USAGE;
-    if (s->stats)
+    if (s->stats) {
         print_stats(vm);
+        sandbox_print(&s->sandbox, stderr);
+    }
     return result.end == VM_END_FAILURE ? guest_code(result.code) : 0;
 }
 
@@ -314,7 +335,7 @@ static int lockstep_check(const struct run_settings *s, struct error *err)
     return 0;
 }
 
-static int run_lockstep(const struct run_settings *s, struct error *err)
+static int run_lockstep(struct run_settings *s, struct error *err)
 {
     if (lockstep_check(s, err))
         return EXIT_USAGE;
@@ -323,7 +344,8 @@ static int run_lockstep(const struct run_settings *s, struct error *err)
     if (first)
         second = lockstep_machine(s, true, err);
     int code = EXIT_USAGE;
-    if (second && !vm_lockstep_run(first, second, &l, stderr, err)) {
+    if (second && !sandbox_enter(&s->sandbox, first, NULL, err) &&
+        !vm_lockstep_run(first, second, &l, stderr, err)) {
         code = l.result.end == VM_END_FAILURE ? guest_code(l.result.code) : 0;
         code = l.different ? EXIT_DIFFERENT : code;
         if (s->stats)
@@ -361,6 +383,7 @@ static int run_run(int argc, char **argv)
     struct run_settings s = {0};
     struct error err = {0};
     vm_config_init(&s.vm);
+    sandbox_init(&s.sandbox);
     terminal_catch_signals();
     int code = EXIT_USAGE;
     if (!options_parse(run_options, argc, argv, &s, NULL, &err))

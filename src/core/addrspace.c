@@ -124,6 +124,9 @@ static int addrspace_add_memory(struct addrspace *as, gpa_t base, uint64_t size,
         return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
                          (unsigned long long)size, strerror(code));
     }
+    /* Neither in a core file nor in a process that is forked. */
+    madvise(host, size, MADV_DONTDUMP);
+    madvise(host, size, MADV_DONTFORK);
     int rc = addrspace_insert(
         as, (struct region){.base = base, .size = size, .kind = kind, .host = host, .fd = fd}, err);
     if (rc) {
