@@ -307,13 +307,17 @@ class Control:
         return answer["result"]
 
 
+def sanitized(program):
+    with open(program, "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def require_exec(program):
     """Ends the script where `guise exec` can do nothing: a sanitizer keeps its own memory at the
     addresses of the guest program's."""
-    with open(program, "rb") as file:
-        if b"__asan_init" in file.read():
-            print("skipped: guise exec needs a build without the address sanitizer")
-            sys.exit(77)
+    if sanitized(program):
+        print("skipped: guise exec needs a build without the address sanitizer")
+        sys.exit(77)
 
 
 # ---- the script ---------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ static int queue_add_thread(struct block_queue *q)
 {
     sigset_t all, old;
     sigfillset(&all);
+    sigdelset(&all, SIGSYS); /* the sandbox tells what it was */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&q->thread[q->threads], NULL, queue_thread, q);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -174,16 +175,19 @@ struct block_queue *block_queue_new(struct block *b, bool ring, struct error *er
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->work, NULL);
     pthread_cond_init(&q->idle, NULL);
-    int rc = queue_add_thread(q);
-    if (rc) {
-        error_set(err, rc, "%s: cannot start a thread for the disk: the host has no more",
-                  block_path(b));
-        block_queue_free(q);
-        return NULL;
-    }
     if (ring)
         q->ring = ring_new(queue_ring_done, q);
     return q;
+}
+
+int block_queue_start(struct block_queue *q, struct error *err)
+{
+    pthread_mutex_lock(&q->lock);
+    int rc = q->threads ? 0 : queue_add_thread(q);
+    pthread_mutex_unlock(&q->lock);
+    return rc ? error_set(err, rc, "%s: cannot start a thread for the disk: the host has no more",
+                          block_path(q->block))
+              : 0;
 }
 
 void block_queue_free(struct block_queue *q)

@@ -50,6 +50,11 @@ struct block_queue;
  * is one.
  */
 struct block_queue *block_queue_new(struct block *b, bool ring, struct error *err);
+/*
+ * Starts a first thread, which the queue otherwise does with the first request: then it is too late
+ * to say that the host has no more. 0 or -errno with *err.
+ */
+int block_queue_start(struct block_queue *q, struct error *err);
 /* Waits for what is in flight; NULL is allowed. */
 void block_queue_free(struct block_queue *q);
 

@@ -1,4 +1,10 @@
-/* The kernel's ring, by liburing. A thread waits for what it has finished. */
+/*
+ * The kernel's ring, by liburing. A thread waits for what it has finished.
+ *
+ * What a ring does is hidden from the list of system calls of a confined process
+ * (docs/confinement.md), so a ring takes reads and writes of open files only, which the kernel sees
+ * to; one that cannot promise that is not used.
+ */
 #include "block/ring.h"
 
 #include <errno.h>
@@ -12,6 +18,7 @@
 struct ring {
     struct io_uring uring;
     pthread_mutex_t lock; /* of the submitting side */
+    bool started;         /* the thread, with the first request */
     pthread_t thread;
     void (*complete)(void *ctx, struct block_request *r, int result);
     void *ctx;
@@ -38,10 +45,24 @@ static int ring_start_thread(struct ring *ring)
 {
     sigset_t all, old;
     sigfillset(&all);
+    sigdelset(&all, SIGSYS); /* the sandbox tells what it was */
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int rc = pthread_create(&ring->thread, NULL, ring_thread, ring);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
+    ring->started = !rc;
     return rc;
+}
+
+/* Linux 5.10 and newer. */
+static int ring_restrict(struct ring *ring)
+{
+    struct io_uring_restriction only[] = {
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_NOP},
+    };
+    int rc = io_uring_register_restrictions(&ring->uring, only, sizeof only / sizeof only[0]);
+    return rc ? rc : io_uring_enable_rings(&ring->uring);
 }
 
 struct ring *ring_new(void (*complete)(void *ctx, struct block_request *r, int result), void *ctx)
@@ -49,14 +70,14 @@ struct ring *ring_new(void (*complete)(void *ctx, struct block_request *r, int r
     struct ring *ring = calloc(1, sizeof *ring);
     if (!ring)
         return NULL;
-    if (io_uring_queue_init(RING_SIZE, &ring->uring, 0)) {
+    if (io_uring_queue_init(RING_SIZE, &ring->uring, IORING_SETUP_R_DISABLED)) {
         free(ring);
         return NULL;
     }
     pthread_mutex_init(&ring->lock, NULL);
     ring->complete = complete;
     ring->ctx = ctx;
-    if (ring_start_thread(ring)) {
+    if (ring_restrict(ring)) {
         io_uring_queue_exit(&ring->uring);
         pthread_mutex_destroy(&ring->lock);
         free(ring);
@@ -75,10 +96,8 @@ static struct io_uring_sqe *ring_entry(struct ring *ring)
     return io_uring_get_sqe(&ring->uring);
 }
 
-void ring_free(struct ring *ring)
+static void ring_end_thread(struct ring *ring)
 {
-    if (!ring)
-        return;
     struct io_uring_sqe *sqe = ring_entry(ring);
     while (!sqe)
         sqe = ring_entry(ring);
@@ -86,6 +105,14 @@ void ring_free(struct ring *ring)
     io_uring_sqe_set_data(sqe, NULL);
     io_uring_submit(&ring->uring);
     pthread_join(ring->thread, NULL);
+}
+
+void ring_free(struct ring *ring)
+{
+    if (!ring)
+        return;
+    if (ring->started)
+        ring_end_thread(ring);
     io_uring_queue_exit(&ring->uring);
     pthread_mutex_destroy(&ring->lock);
     free(ring);
@@ -94,7 +121,7 @@ void ring_free(struct ring *ring)
 bool ring_submit(struct ring *ring, struct block_request *r, int fd, uint64_t offset)
 {
     pthread_mutex_lock(&ring->lock);
-    struct io_uring_sqe *sqe = ring_entry(ring);
+    struct io_uring_sqe *sqe = ring->started || !ring_start_thread(ring) ? ring_entry(ring) : NULL;
     if (sqe) {
         if (r->op == BLOCK_READ)
             io_uring_prep_readv(sqe, fd, r->iov, (unsigned)r->iov_count, offset);

@@ -2,6 +2,7 @@
 
 #include "cli/options.h"
 #include "cli/progress.h"
+#include "cli/sandbox.h"
 #include "cli/verbs.h"
 
 #include <ctype.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* ---- options ---- */
 
@@ -321,25 +323,60 @@ static int disk_map(const struct disk_settings *s, struct error *err)
 
 /* ---- the verb ---- */
 
+/* Which files an action may write; it may read all, since images name others. */
+enum disk_writes { WRITES_NOTHING, WRITES_FIRST, WRITES_SECOND, WRITES_CHAIN };
+
 static const struct disk_action {
     const char *name, *usage, *summary;
     int (*run)(const struct disk_settings *s, struct error *err);
     unsigned options;
     unsigned arguments; /* at least */
+    enum disk_writes writes;
 } disk_actions[] = {
     {"create", "FILE [SIZE]", "makes a disk; without SIZE as large as its backing disk",
-     disk_create, OPT_FORMAT | OPT_CREATE | OPT_BACKING, 1},
-    {"info", "FILE", "says what a disk is", disk_info, OPT_FORMAT, 1},
+     disk_create, OPT_FORMAT | OPT_CREATE | OPT_BACKING, 1, WRITES_FIRST},
+    {"info", "FILE", "says what a disk is", disk_info, OPT_FORMAT, 1, WRITES_NOTHING},
     {"convert", "FILE TARGET", "copies a disk to a new file", disk_convert,
-     OPT_FORMAT | OPT_CREATE | OPT_SNAPSHOT | OPT_TO, 2},
+     OPT_FORMAT | OPT_CREATE | OPT_SNAPSHOT | OPT_TO, 2, WRITES_SECOND},
     {"check", "FILE", "looks for damage: exit code 1, or 3 for clusters that nobody uses",
-     disk_check, OPT_FORMAT | OPT_REPAIR, 1},
-    {"resize", "FILE [+]SIZE", "changes a disk's size", disk_resize, OPT_FORMAT | OPT_SHRINK, 2},
+     disk_check, OPT_FORMAT | OPT_REPAIR, 1, WRITES_FIRST},
+    {"resize", "FILE [+]SIZE", "changes a disk's size", disk_resize, OPT_FORMAT | OPT_SHRINK, 2,
+     WRITES_FIRST},
     {"commit", "FILE", "writes what a disk has to its backing disk, and empties it", disk_commit,
-     OPT_FORMAT, 1},
-    {"map", "FILE", "tells where the contents are", disk_map, OPT_FORMAT | OPT_SNAPSHOT, 1},
+     OPT_FORMAT, 1, WRITES_CHAIN},
+    {"map", "FILE", "tells where the contents are", disk_map, OPT_FORMAT | OPT_SNAPSHOT, 1,
+     WRITES_NOTHING},
 };
 #define ACTION_COUNT (sizeof disk_actions / sizeof disk_actions[0])
+
+/* The file, or where it is to be made. */
+static const char *disk_place(const char *path, char *buf, size_t size)
+{
+    if (!access(path, F_OK))
+        return path;
+    const char *slash = strrchr(path, '/');
+    snprintf(buf, size, "%.*s", slash ? (int)(slash - path + (slash == path)) : 1,
+             slash ? path : ".");
+    return buf;
+}
+
+/* Images are hostile: what reads them can start nothing, reach nobody, and write what it is for. */
+static int disk_confine(const struct disk_action *a, const struct disk_settings *s,
+                        struct error *err)
+{
+    char place[4096];
+    struct confine_report report;
+    struct landlock_path paths[2] = {{.path = "/", .write = a->writes == WRITES_CHAIN}};
+    struct confine how = {
+        .calls = CALLS_IMAGE, .quiet = true, .keep = true, .paths = paths, .path_count = 1};
+    if (sandbox_is_off())
+        return 0;
+    if (a->writes == WRITES_FIRST || a->writes == WRITES_SECOND)
+        paths[how.path_count++] = (struct landlock_path){
+            disk_place(s->argument[a->writes == WRITES_SECOND], place, sizeof place), true};
+    int rc = confine(&how, &report, err);
+    return rc == -ENOSYS ? 0 : rc;
+}
 
 static int disk_run(const struct disk_action *a, int argc, char **argv)
 {
@@ -356,6 +393,8 @@ static int disk_run(const struct disk_action *a, int argc, char **argv)
                        a->usage);
     if (!rc && s.arguments > 1 && !strchr(a->usage, ' '))
         rc = error_set(&err, EINVAL, "unexpected argument '%s'", s.argument[1]);
+    if (!rc)
+        rc = disk_confine(a, &s, &err);
     if (!rc)
         rc = a->run(&s, &err);
     return rc < 0 ? fail_usage(err.msg) : rc;

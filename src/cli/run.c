@@ -1,6 +1,7 @@
 #include "chr/terminal.h"
 #include "cli/description.h"
 #include "cli/options.h"
+#include "cli/sandbox.h"
 #include "cli/verbs.h"
 #include "ctl/ctl.h"
 #include "ctl/place.h"
@@ -21,6 +22,7 @@ struct run_settings {
     const char *name, *control; /* NULL: not given */
     const char *uefi;           /* file of variables, NULL: not given */
     struct option_log given;
+    struct sandbox sandbox;
     const char *dump_dtb;
     const char *save;
     const char *lockstep; /* "ENGINE,ENGINE", NULL: no */
@@ -226,6 +228,16 @@ static int set_image(void *ctx, const char *value, struct error *err)
     return set_disk(ctx, value, err);
 }
 
+static int set_sandbox(void *ctx, const char *value, struct error *err)
+{
+    return sandbox_set(&((struct run_settings *)ctx)->sandbox, value, err);
+}
+
+static int set_user(void *ctx, const char *value, struct error *err)
+{
+    return sandbox_set_user(&((struct run_settings *)ctx)->sandbox, value, err);
+}
+
 /* The fields of a machine's description, too (cli/description.h). */
 static const struct option run_options[] = {
     {"kernel", "FILE", "Linux Image or ELF file to boot", set_kernel, .files = ""},
@@ -306,6 +318,13 @@ static const struct option run_options[] = {
      "run two machines side by side, deterministic and without input, and stop at the first "
      "instruction after which they differ: then the exit code is 3",
      set_lockstep},
+    {"sandbox", "on|off",
+     "take from the process what the machine does not need (default on): files, networks, "
+     "programs, "
+     "privileges; docs/confinement.md",
+     set_sandbox},
+    {"user", "NAME|UID[:GID]",
+     "who guise becomes for the guest when root starts it (default 65534, nobody)", set_user},
     {"stats", NULL, "print what was done, and a hash of the final state, at the end", set_stats},
     {"dump-code", "FILE",
      "write what the translator compiles, for tools/hot-code; with --engine dbt", set_dump_code,
@@ -466,7 +485,24 @@ static int open_control(const struct run_settings *s, struct vm *vm, struct ctl 
     return *ctl || !asked ? 0 : -err->code;
 }
 
-static int run_machine(const struct run_settings *s, struct vm *vm, struct error *err)
+static void remove_control(void *ctl)
+{
+    ctl_remove(ctl);
+}
+
+/* Runs it, confined if that is not off. */
+static int run_confined(struct run_settings *s, struct vm *vm, struct ctl *ctl,
+                        struct vm_result *result, struct error *err)
+{
+    s->sandbox.how.save = s->save;
+    s->sandbox.how.listens = ctl != NULL;
+    s->sandbox.how.at_end = remove_control;
+    s->sandbox.how.ctx = ctl;
+    int rc = sandbox_enter(&s->sandbox, vm, err);
+    return rc ? rc : vm_run(vm, result, err);
+}
+
+static int run_machine(struct run_settings *s, struct vm *vm, struct error *err)
 {
     struct ctl *ctl;
     if (open_control(s, vm, &ctl, err))
@@ -477,14 +513,18 @@ static int run_machine(const struct run_settings *s, struct vm *vm, struct error
     if (vm_gdb_port(vm))
         fprintf(stderr, "guise: waiting for a debugger at port %u of localhost\n", vm_gdb_port(vm));
     struct vm_result result;
-    int rc = vm_run(vm, &result, err);
+    int rc = run_confined(s, vm, ctl, &result, err);
+    if (!s->sandbox.done)
+        ctl_remove(ctl);
     ctl_close(ctl);
     if (rc)
         return EXIT_USAGE;
     if (s->save && vm_save(vm, s->save, err))
         return EXIT_USAGE;
-    if (s->stats)
+    if (s->stats) {
         print_stats(vm);
+        sandbox_print(&s->sandbox, stderr);
+    }
     return result.end == VM_END_FAILURE ? guest_code(result.code) : 0;
 }
 
@@ -531,7 +571,7 @@ static int lockstep_check(const struct run_settings *s, struct error *err)
     return rc ? rc : lockstep_readonly(s->vm.flash, s->vm.flash_count, err);
 }
 
-static int run_lockstep(const struct run_settings *s, struct error *err)
+static int run_lockstep(struct run_settings *s, struct error *err)
 {
     if (lockstep_check(s, err))
         return EXIT_USAGE;
@@ -540,7 +580,8 @@ static int run_lockstep(const struct run_settings *s, struct error *err)
     if (first)
         second = lockstep_machine(s, true, err);
     int code = EXIT_USAGE;
-    if (second && !vm_lockstep_run(first, second, &l, stderr, err)) {
+    if (second && !sandbox_enter(&s->sandbox, first, err) &&
+        !vm_lockstep_run(first, second, &l, stderr, err)) {
         code = l.result.end == VM_END_FAILURE ? guest_code(l.result.code) : 0;
         code = l.different ? EXIT_DIFFERENT : code;
         if (s->stats)
@@ -592,6 +633,7 @@ static int run_run(int argc, char **argv)
     struct run_settings s = {0};
     struct error err = {0};
     vm_config_init(&s.vm);
+    sandbox_init(&s.sandbox);
     terminal_catch_signals();
     int code = EXIT_USAGE;
     if (!options_parse_logged(run_options, argc, argv, &s, take_argument, &s.given, &err) &&

@@ -115,6 +115,9 @@ static int addrspace_map(struct addrspace *as, struct region region, struct erro
         return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
                          (unsigned long long)region.size, strerror(code));
     }
+    /* Neither in a core file nor in a process that is forked. */
+    madvise(region.host, region.size, MADV_DONTDUMP);
+    madvise(region.host, region.size, MADV_DONTFORK);
     int rc = addrspace_insert(as, region, err);
     if (rc) {
         munmap(region.host, region.size);

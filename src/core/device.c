@@ -25,6 +25,16 @@ void device_reset(struct device *dev)
     pthread_mutex_unlock(&dev->lock);
 }
 
+int device_start(struct device *dev, struct error *err)
+{
+    if (!dev->ops->start)
+        return 0;
+    pthread_mutex_lock(&dev->lock);
+    int rc = dev->ops->start(dev, err);
+    pthread_mutex_unlock(&dev->lock);
+    return rc;
+}
+
 /* Lock held. */
 static void device_settle(struct device *dev)
 {

@@ -22,6 +22,11 @@ struct device_ops {
     const struct state_table *state;   /* table over the private struct */
     void (*reset)(struct device *dev); /* power-on values; lowers its interrupt lines */
     /*
+     * Optional: starts the threads that it needs. Called before the machine runs, perhaps again;
+     * until then the process has one thread (docs/confinement.md). 0 or -errno with *err.
+     */
+    int (*start)(struct device *dev, struct error *err);
+    /*
      * Comes back when nothing is in flight and all that the guest has asked for is done; may give
      * up the lock meanwhile. NULL: it never has anything in flight.
      */
@@ -49,6 +54,7 @@ void device_fini(struct device *dev);
 
 /* The following take the device's lock. Save and hash drain first. */
 void device_reset(struct device *dev);
+int device_start(struct device *dev, struct error *err);
 /* For the owner, while no vCPU runs: what devices do meanwhile may change others, and memory. */
 void device_drain(struct device *dev);
 void device_save(struct device *dev, struct state_out *out);

@@ -7,7 +7,8 @@
 
 void vcpu_init(struct vcpu *v, unsigned index, struct addrspace *mem, struct clock *clock)
 {
-    *v = (struct vcpu){.index = index, .mem = mem, .clock = clock, .stop_at = UINT64_MAX};
+    *v = (struct vcpu){
+        .index = index, .mem = mem, .clock = clock, .stop_at = UINT64_MAX, .schedstat = -1};
 }
 
 static void futex_wake(_Atomic uint32_t *word)

@@ -17,5 +17,7 @@ struct ctl;
  * -EADDRINUSE with *err if somebody does. NULL with *err. Before vm_run; m's strings are copied.
  */
 struct ctl *ctl_open(const struct ctl_machine *m, const char *path, struct error *err);
-/* Removes the socket. After vm_run, before vm_free; NULL is allowed. */
+/* Removes the socket's name; in a process that was forked, too. NULL is allowed. */
+void ctl_remove(struct ctl *c);
+/* After vm_run, before vm_free; ctl_remove is to come before. NULL is allowed. */
 void ctl_close(struct ctl *c);

@@ -228,15 +228,23 @@ struct ctl *ctl_open(const struct ctl_machine *m, const char *path, struct error
     if (!rc)
         rc = ctl_listen(ctl, err);
     if (rc) {
+        ctl_remove(ctl);
         ctl_close(ctl);
         return NULL;
     }
     return ctl;
 }
 
-void ctl_close(struct ctl *ctl)
+void ctl_remove(struct ctl *ctl)
 {
     struct stat st;
+    if (ctl && ctl->socket.st_ino && !lstat(ctl->path, &st) && st.st_ino == ctl->socket.st_ino &&
+        st.st_dev == ctl->socket.st_dev)
+        unlink(ctl->path);
+}
+
+void ctl_close(struct ctl *ctl)
+{
     if (!ctl)
         return;
     for (unsigned i = 0; i < MAX_CLIENTS; i++)
@@ -244,9 +252,6 @@ void ctl_close(struct ctl *ctl)
             client_close(&ctl->clients[i]);
     loop_timer_cancel(ctl->loop, &ctl->retry);
     loop_fd_remove(ctl->loop, &ctl->listener);
-    if (ctl->socket.st_ino && !lstat(ctl->path, &st) && st.st_ino == ctl->socket.st_ino &&
-        st.st_dev == ctl->socket.st_dev)
-        unlink(ctl->path);
     if (ctl->listener.fd >= 0)
         close(ctl->listener.fd);
     free((char *)(uintptr_t)ctl->m.name);

@@ -9,9 +9,11 @@
 #include "fsd/jail.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -87,6 +89,8 @@ static struct backend *daemon_start(struct daemon *d, int argc, char **argv, str
             error_set(err, ENOMEM, "out of memory for a shared folder");
             return NULL;
         }
+    /* With the socket it ends by itself; with the one who started it, whatever holds it. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     struct backend *b = backend_new(daemon_serve, d, err);
     return b && !jail_calls(err) ? b : NULL;
 }

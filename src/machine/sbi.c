@@ -537,8 +537,6 @@ void sbi_fini(struct sbi *sbi)
 {
     if (!sbi->harts)
         return;
-    for (unsigned i = 0; i < sbi->machine->vcpu_count; i++)
-        sbi_sta_fini(&sbi->harts[i].sta);
     free(sbi->harts);
     pthread_mutex_destroy(&sbi->lock);
 }

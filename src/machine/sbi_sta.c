@@ -53,14 +53,7 @@ const struct state_table sbi_sta_state = {
 
 void sbi_sta_init(struct sbi_sta *sta)
 {
-    *sta = (struct sbi_sta){.shmem = SBI_STA_NONE, .fd = -1};
-}
-
-void sbi_sta_fini(struct sbi_sta *sta)
-{
-    if (sta->fd >= 0)
-        close(sta->fd);
-    sta->fd = -1;
+    *sta = (struct sbi_sta){.shmem = SBI_STA_NONE};
 }
 
 void sbi_sta_reset(struct sbi_sta *sta)
@@ -105,13 +98,11 @@ static uint64_t host_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
-/* The second number is the time spent waiting on a run queue. The file is of the opening thread. */
-static bool host_steal(struct sbi_sta *sta, uint64_t *ns)
+/* The second number is the time spent waiting on a run queue. */
+static bool host_steal(const struct vcpu *v, uint64_t *ns)
 {
     char text[64];
-    if (sta->fd < 0)
-        sta->fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    ssize_t n = sta->fd < 0 ? -1 : pread(sta->fd, text, sizeof text - 1, 0);
+    ssize_t n = v->schedstat < 0 ? -1 : pread(v->schedstat, text, sizeof text - 1, 0);
     if (n <= 0)
         return false;
     text[n] = 0;
@@ -140,7 +131,7 @@ void sbi_sta_update(struct sbi_sta *sta, struct vcpu *v)
     if (!fresh && now - sta->looked < PERIOD_NS)
         return;
     struct sta_record *r = sta_record(sta, v);
-    if (!r || !host_steal(sta, &waited))
+    if (!r || !host_steal(v, &waited))
         return;
     if (!fresh && waited > sta->host_steal) {
         sta->steal += waited - sta->host_steal;

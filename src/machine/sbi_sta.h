@@ -2,10 +2,10 @@
  * Steal time (SBI 2.0, chapter 16): a guest gives each hart 64 bytes of its memory, in which it
  * then finds how long the hart was ready to run while the host ran something else.
  *
- * The host's figure is that of the thread that runs the hart. A machine whose time is virtual
- * steals none: its record stays at zero.
+ * The host's figure is that of the thread that runs the hart (vcpu.schedstat). A machine whose time
+ * is virtual steals none: its record stays at zero.
  *
- * Everything here belongs to the hart's thread; only init, fini and state may be used by another
+ * Everything here belongs to the hart's thread; only init and state may be used by another
  * one while it does not run.
  */
 #pragma once
@@ -20,13 +20,11 @@ struct sbi_sta {
     /* Not saved, because they are of this host: */
     uint64_t host_steal; /* the thread's figure when `steal` was last brought up to date */
     uint64_t looked;     /* host ns at that time */
-    int fd;              /* of the figure, -1: not opened yet */
 };
 
 extern const struct state_table sbi_sta_state;
 
 void sbi_sta_init(struct sbi_sta *sta);
-void sbi_sta_fini(struct sbi_sta *sta);
 void sbi_sta_reset(struct sbi_sta *sta);
 
 /* The call (16.1). Returns the SBI error code. */

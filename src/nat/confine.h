@@ -4,8 +4,11 @@
  */
 #pragma once
 
+#include "base/error.h"
+
 /*
  * Each measure that the host's kernel does not have is left out, as are those that are already in
- * force. Sockets that are open stay usable. 0, or -errno if a measure that exists has failed.
+ * force. Sockets that are open stay usable. 0, or -errno with a sentence if a measure that exists
+ * has failed.
  */
-int nat_confine(void);
+int nat_confine(struct error *err);

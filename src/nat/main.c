@@ -330,12 +330,7 @@ static int nat_start(struct nat *nat, int argc, char **argv, struct error *err)
         rc = nat_option(nat, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &used, err);
     if (!rc)
         rc = nat_network(nat, err);
-    if (!rc) {
-        rc = nat_confine();
-        if (rc)
-            error_set(err, -rc, "guise-net cannot be confined: %s", strerror(-rc));
-    }
-    return rc;
+    return rc ? rc : nat_confine(err);
 }
 
 /* The socket is all that is inherited; a guest must not be able to fill a log. */
@@ -346,6 +341,7 @@ static void nat_descriptors(void)
     dup2(null, STDOUT_FILENO);
     dup2(null, STDERR_FILENO);
     close_range(PEER + 1, ~0u, 0);
+    fcntl(PEER, F_SETFD, FD_CLOEXEC); /* as all that is kept */
 }
 
 int main(int argc, char **argv)

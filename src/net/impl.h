@@ -45,10 +45,16 @@ struct net_ops {
     bool outside;      /* frames come from outside the machine */
     unsigned mtu;      /* 0: the usual one */
     /*
-     * Connects: sets fd, or returns -EAGAIN if nobody is there yet. Called again until it
-     * succeeds; then it must leave nothing behind that it has not undone.
+     * Optional: what needs names of the host, and connects. -EAGAIN if nobody is there yet. Called
+     * again until it succeeds; it must leave nothing behind that it has not undone. A confined
+     * process has another one do it (net_set_opener), so it may use only what is not changed
+     * otherwise.
      */
-    int (*open)(struct net *n, struct error *err);
+    int (*acquire)(struct net *n, struct net_link *link, struct error *err);
+    /* Optional: takes back what acquire has left in the host besides the descriptor. */
+    void (*release)(struct net *n);
+    /* Optional: starts with what acquire got, and owns its descriptor; without it that is fd. */
+    int (*open)(struct net *n, const struct net_link *link, struct error *err);
     /* Optional: the opposite, before fd is closed. */
     void (*close)(struct net *n);
     /* Lock held. 0, -EAGAIN, or another error: the frame is lost. */
@@ -65,6 +71,8 @@ struct net {
     struct net_config config;
     struct loop *loop;
     uint8_t mac[NET_MAC_SIZE];
+    int (*opener)(void *ctx, struct net_link *link); /* NULL: this process opens it itself */
+    void *opener_ctx;
 
     pthread_mutex_t lock;
     int fd;               /* -1: none */

@@ -211,21 +211,24 @@ static void net_ready(void *ctx, unsigned events)
 
 /* ---- connection ---- */
 
-static int net_connect(struct net *n, struct error *err)
+static int net_acquire(struct net *n, struct net_link *link, struct error *err)
 {
-    pthread_mutex_lock(&n->lock);
-    int rc = n->ops->open(n, err);
-    if (!rc && n->carrier && n->ops->offloads_changed)
-        n->ops->offloads_changed(n);
-    pthread_mutex_unlock(&n->lock);
-    if (rc == -EAGAIN)
-        loop_timer_set(n->loop, &n->retry, loop_now_ns() + NET_RETRY_NS);
-    if (rc)
-        return rc == -EAGAIN ? 0 : rc;
-    if (n->fd >= 0)
-        loop_fd_init(&n->watch, n->fd, net_ready, n);
-    net_accept(n);
+    return n->ops->acquire ? n->ops->acquire(n, link, err) : 0;
+}
+
+static int net_start_link(struct net *n, const struct net_link *link, struct error *err)
+{
+    if (n->ops->open)
+        return n->ops->open(n, link, err);
+    n->fd = link->fd;
+    n->carrier = link->fd >= 0;
     return 0;
+}
+
+void net_release(struct net *n)
+{
+    if (n->ops->release)
+        n->ops->release(n);
 }
 
 static void net_disconnect(struct net *n)
@@ -239,7 +242,32 @@ static void net_disconnect(struct net *n)
         close(n->fd);
     n->fd = -1;
     n->carrier = false;
+    if (!n->opener)
+        net_release(n);
     pthread_mutex_unlock(&n->lock);
+}
+
+static int net_connect(struct net *n, struct error *err)
+{
+    struct net_link link = {.fd = -1};
+    pthread_mutex_lock(&n->lock);
+    int rc = n->opener ? n->opener(n->opener_ctx, &link) : net_acquire(n, &link, err);
+    bool found = !rc;
+    if (!rc)
+        rc = net_start_link(n, &link, err);
+    if (!rc && n->carrier && n->ops->offloads_changed)
+        n->ops->offloads_changed(n);
+    pthread_mutex_unlock(&n->lock);
+    if (rc && found)
+        net_disconnect(n);
+    if (rc == -EAGAIN)
+        loop_timer_set(n->loop, &n->retry, loop_now_ns() + NET_RETRY_NS);
+    if (rc)
+        return rc == -EAGAIN ? 0 : rc;
+    if (n->fd >= 0)
+        loop_fd_init(&n->watch, n->fd, net_ready, n);
+    net_accept(n);
+    return 0;
 }
 
 static void net_carrier_changed(struct net *n)
@@ -265,7 +293,24 @@ static void net_retry(void *ctx)
         net_carrier_changed(n);
 }
 
+void net_set_opener(struct net *n, int (*opener)(void *ctx, struct net_link *link), void *ctx)
+{
+    n->opener = opener;
+    n->opener_ctx = ctx;
+}
+
+int net_reopen(struct net *n, struct net_link *link)
+{
+    net_release(n);
+    return net_acquire(n, link, NULL);
+}
+
 /* ---- life ---- */
+
+bool net_may_listen(const struct net *n)
+{
+    return n->ops == &net_switch_ops;
+}
 
 const uint8_t *net_mac(const struct net *n)
 {

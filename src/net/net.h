@@ -50,6 +50,25 @@ bool net_reaches_outside(const char *spec);
 /* NULL is allowed. */
 void net_free(struct net *n);
 
+/* What a network is, once it has been found by its names. */
+struct net_link {
+    int fd;   /* -1: none */
+    bool hub; /* of a switch: it listens there */
+};
+
+/*
+ * For a process that can use names of the host no longer, but has another one (a fork of it) that
+ * can: from now on `opener` is called to connect again, which has the other process call
+ * net_reopen. When this process is gone, that one calls net_release.
+ */
+void net_set_opener(struct net *n, int (*opener)(void *ctx, struct net_link *link), void *ctx);
+/* 0, -EAGAIN if nobody is there yet, or -errno. */
+int net_reopen(struct net *n, struct net_link *link);
+void net_release(struct net *n);
+
+/* Is it a switch's, which others may connect to? */
+bool net_may_listen(const struct net *n);
+
 /* The card's address, and its MTU or 0 for the usual one. */
 const uint8_t *net_mac(const struct net *n);
 unsigned net_mtu(const struct net *n);

@@ -313,7 +313,7 @@ static void switch_accept(void *ctx, unsigned events)
 
 /* ---- becoming the hub, or its peer ---- */
 
-static int switch_listen(struct switch_net *s, struct error *err)
+static int switch_listen(struct switch_net *s, struct net_link *link, struct error *err)
 {
     const char *path = s->address.sun_path;
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -327,13 +327,12 @@ static int switch_listen(struct switch_net *s, struct error *err)
         return error_set(err, code, "%s: cannot make the switch's socket: %s", path,
                          strerror(code));
     }
-    loop_fd_init(&s->listener, fd, switch_accept, s);
-    s->hub = true;
-    return loop_fd_watch(s->n.loop, &s->listener, LOOP_IN);
+    *link = (struct net_link){.fd = fd, .hub = true};
+    return 0;
 }
 
 /* The directory's lock is held. 0, -EAGAIN: the hub is there but busy. */
-static int switch_join(struct switch_net *s, struct error *err)
+static int switch_join(struct switch_net *s, struct net_link *link, struct error *err)
 {
     const char *path = s->address.sun_path;
     struct stat st;
@@ -342,7 +341,7 @@ static int switch_join(struct switch_net *s, struct error *err)
         return error_set(err, errno, "cannot make a socket: %s", strerror(errno));
     if (!connect(fd, (const struct sockaddr *)&s->address, sizeof s->address)) {
         switch_socket_buffer(fd);
-        s->n.fd = fd;
+        link->fd = fd;
         return 0;
     }
     int code = errno;
@@ -354,7 +353,7 @@ static int switch_join(struct switch_net *s, struct error *err)
     /* Left behind by a hub that was killed. */
     if (code == ECONNREFUSED && !lstat(path, &st) && S_ISSOCK(st.st_mode))
         unlink(path);
-    return switch_listen(s, err);
+    return switch_listen(s, link, err);
 }
 
 /* The directory of the socket, locked; -EAGAIN: another machine has it. */
@@ -378,21 +377,48 @@ static int switch_lock(const struct switch_net *s, struct error *err)
                                            s->address.sun_path, strerror(code));
 }
 
-static int switch_prepare(struct switch_net *s, struct error *err)
+static int switch_acquire(struct net *n, struct net_link *link, struct error *err)
 {
-    const char *path = s->n.config.path;
-    s->address.sun_family = AF_UNIX;
+    struct switch_net *s = switch_of(n);
+    const char *path = n->config.path;
+    s->socket = (struct stat){0};
+    s->address = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof s->address.sun_path)
         return error_set(err, ENAMETOOLONG, "%s: a socket's path has at most %zu bytes", path,
                          sizeof s->address.sun_path - 1);
     memcpy(s->address.sun_path, path, strlen(path));
-    s->listener.fd = -1;
+    int dir = switch_lock(s, err);
+    if (dir < 0)
+        return dir;
+    int rc = switch_join(s, link, err);
+    close(dir);
+    return rc;
+}
+
+/* Removes the hub's socket, if it is still there. */
+static void switch_release(struct net *n)
+{
+    struct switch_net *s = switch_of(n);
+    struct stat st;
+    if (!s->socket.st_ino)
+        return;
+    int dir = switch_lock(s, NULL);
+    if (!lstat(s->address.sun_path, &st) && st.st_ino == s->socket.st_ino &&
+        st.st_dev == s->socket.st_dev)
+        unlink(s->address.sun_path);
+    if (dir >= 0)
+        close(dir);
+    s->socket = (struct stat){0};
+}
+
+static int switch_prepare(struct switch_net *s, struct error *err)
+{
     loop_job_init(&s->job, switch_work, s);
     s->buf = malloc(NET_PACKET_MAX);
     s->local.data = malloc(QUEUE_SIZE);
     s->peers = calloc(MAX_PEERS, sizeof *s->peers);
     if (!s->buf || !s->local.data || !s->peers)
-        return error_set(err, ENOMEM, "%s: out of memory for a switch", path);
+        return error_set(err, ENOMEM, "%s: out of memory for a switch", s->n.config.path);
     for (unsigned i = 0; i < MAX_PEERS; i++) {
         s->peers[i].owner = s;
         s->peers[i].number = i;
@@ -412,15 +438,8 @@ static void switch_close(struct net *n)
             queue_fini(&s->peers[i].queue);
         }
     if (s->hub) {
-        struct stat st;
-        int dir = switch_lock(s, NULL);
         loop_fd_remove(n->loop, &s->listener);
         close(s->listener.fd);
-        if (!lstat(s->address.sun_path, &st) && st.st_ino == s->socket.st_ino &&
-            st.st_dev == s->socket.st_dev)
-            unlink(s->address.sun_path);
-        if (dir >= 0)
-            close(dir);
     }
     queue_fini(&s->local);
     free(s->peers);
@@ -431,28 +450,17 @@ static void switch_close(struct net *n)
     memset(s->table, 0, sizeof s->table);
 }
 
-static int switch_try(struct switch_net *s, struct error *err)
-{
-    int dir = switch_lock(s, err);
-    if (dir < 0)
-        return dir;
-    int rc = switch_join(s, err);
-    close(dir);
-    return rc;
-}
-
-static int switch_open(struct net *n, struct error *err)
+static int switch_open(struct net *n, const struct net_link *link, struct error *err)
 {
     struct switch_net *s = switch_of(n);
     int rc = switch_prepare(s, err);
-    if (!rc)
-        rc = switch_try(s, err);
-    if (rc) {
-        switch_close(n);
-        return rc;
-    }
-    n->carrier = true;
-    return 0;
+    loop_fd_init(&s->listener, link->hub ? link->fd : -1, switch_accept, s);
+    s->hub = link->hub;
+    n->fd = link->hub ? -1 : link->fd;
+    if (!rc && s->hub)
+        rc = loop_fd_watch(n->loop, &s->listener, LOOP_IN);
+    n->carrier = !rc;
+    return rc;
 }
 
 static int switch_send(struct net *n, const struct net_hdr *hdr, const struct iovec *frame,
@@ -485,6 +493,8 @@ const struct net_ops net_switch_ops = {
     .takes_path = true,
     .shared = true,
     .outside = true,
+    .acquire = switch_acquire,
+    .release = switch_release,
     .open = switch_open,
     .close = switch_close,
     .send = switch_send,

@@ -29,7 +29,7 @@ static int net_tap_attach(struct net *n, int fd, struct error *err)
     return 0;
 }
 
-static int net_tap_open(struct net *n, struct error *err)
+static int net_tap_acquire(struct net *n, struct net_link *link, struct error *err)
 {
     int fd = open(TUN_PATH, O_RDWR | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
@@ -39,8 +39,7 @@ static int net_tap_open(struct net *n, struct error *err)
         close(fd);
         return rc;
     }
-    n->fd = fd;
-    n->carrier = true;
+    link->fd = fd;
     return 0;
 }
 
@@ -62,7 +61,7 @@ const struct net_ops net_tap_ops = {
     .needs_ifname = true,
     .shared = true,
     .outside = true,
-    .open = net_tap_open,
+    .acquire = net_tap_acquire,
     .send = net_packet_send,
     .fetch = net_packet_fetch,
     .offloads_changed = net_tap_offloads_changed,

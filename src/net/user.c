@@ -99,7 +99,7 @@ static int net_user_wait(int fd, struct error *err)
     return strcmp(text, "ok") ? error_set(err, EIO, "network 'user': %s", text) : 0;
 }
 
-static void net_user_close(struct net *n)
+static void net_user_release(struct net *n)
 {
     struct net_user *u = net_user_of(n);
     if (!u->pid)
@@ -110,7 +110,7 @@ static void net_user_close(struct net *n)
     u->pid = 0;
 }
 
-static int net_user_open(struct net *n, struct error *err)
+static int net_user_acquire(struct net *n, struct net_link *link, struct error *err)
 {
     int pair[2], size = SOCKET_BUFFER;
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -122,13 +122,12 @@ static int net_user_open(struct net *n, struct error *err)
     if (!rc)
         rc = net_user_wait(pair[0], err);
     if (rc) {
-        net_user_close(n);
+        net_user_release(n);
         close(pair[0]);
         return rc;
     }
-    n->fd = pair[0];
-    fcntl(n->fd, F_SETFL, O_NONBLOCK);
-    n->carrier = true;
+    link->fd = pair[0];
+    fcntl(link->fd, F_SETFL, O_NONBLOCK);
     return 0;
 }
 
@@ -138,8 +137,8 @@ const struct net_ops net_user_ops = {
     .is_nat = true,
     .outside = true,
     .mtu = USER_MTU,
-    .open = net_user_open,
-    .close = net_user_close,
+    .acquire = net_user_acquire,
+    .release = net_user_release,
     .send = net_packet_send,
     .fetch = net_packet_fetch,
 };

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,11 +13,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PROGRAM "guise-fs"
 #define SOCKET_FD 3 /* of the program, and where it says why it cannot start */
 #define STATUS_FD 4
+#define END_WAIT_MS 1000
 
 struct share {
     char *text;
@@ -228,18 +229,25 @@ struct share *share_open(const char *spec, unsigned index, struct error *err)
     return NULL;
 }
 
+/*
+ * The program ends when the socket is closed (everything that the guest was told is written is with
+ * the host's kernel then), or with this process, whatever it does: a confined one cannot kill.
+ */
+static void share_await_end(pid_t pid)
+{
+    const struct timespec ms = {.tv_nsec = 1000000};
+    for (int i = 0; i < END_WAIT_MS && !waitpid(pid, NULL, WNOHANG); i++)
+        nanosleep(&ms, NULL);
+}
+
 void share_free(struct share *s)
 {
     if (!s)
         return;
     if (s->fd >= 0)
         close(s->fd);
-    /* Everything that the guest was told is written is with the host's kernel. */
-    if (s->pid) {
-        kill(s->pid, SIGKILL);
-        while (waitpid(s->pid, NULL, 0) < 0 && errno == EINTR)
-            ;
-    }
+    if (s->pid)
+        share_await_end(s->pid);
     free(s->text);
     free(s);
 }

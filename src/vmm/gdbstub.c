@@ -325,6 +325,13 @@ void gdbstub_free(struct gdbstub *stub)
     free(stub);
 }
 
+char *gdbstub_take_path(struct gdbstub *stub)
+{
+    char *path = stub->path;
+    stub->path = NULL;
+    return path;
+}
+
 unsigned gdbstub_port(const struct gdbstub *stub)
 {
     return stub->port;

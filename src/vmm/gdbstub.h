@@ -118,6 +118,11 @@ struct gdbstub *gdbstub_new(const char *where, struct loop *loop, const struct g
 
 /* Closes the connection and the socket (detaches if a debugger is there). NULL is allowed. */
 void gdbstub_free(struct gdbstub *stub);
+/*
+ * The path of the Unix socket, NULL: none. The caller frees it, and removes the socket at the end
+ * instead of gdbstub_free.
+ */
+char *gdbstub_take_path(struct gdbstub *stub);
 
 /* The TCP port, 0 for a Unix socket. */
 unsigned gdbstub_port(const struct gdbstub *stub);

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define IDLE_POLL_NS 2000000u /* deterministic, nothing to do: how often to look for input */
 
@@ -131,6 +132,7 @@ static void *vm_vcpu_thread(void *arg)
     struct vm *vm = t->vm;
     struct vcpu *v = &vm->machine->vcpus[t->index];
     free(t);
+    v->schedstat = vm_open_schedstat(vm);
     while (may_run(vm)) {
         uint32_t seen = atomic_load(&v->wake);
         atomic_store(&v->in_guest, true);
@@ -146,6 +148,9 @@ static void *vm_vcpu_thread(void *arg)
         }
         vm_vcpu_enter(vm, v, UINT64_MAX);
     }
+    if (v->schedstat >= 0)
+        close(v->schedstat);
+    v->schedstat = -1;
     thread_ends(vm);
     return NULL;
 }

@@ -97,14 +97,34 @@ void vm_state_save(struct vm *vm, struct state_out *out)
     vm->machine->ops->save(vm->machine, out); /* harts' deadlines depend on the timer device */
 }
 
-static int write_file(const char *path, const struct state_out *out, struct error *err)
+/* The file has another name until it is complete. */
+static int save_name(const char *path, char *temp, size_t size)
+{
+    return (size_t)snprintf(temp, size, "%s.tmp%d", path, (int)getpid()) < size ? 0 : -ENAMETOOLONG;
+}
+
+int vm_save_begin(const char *path)
 {
     char temp[4096];
-    if ((size_t)snprintf(temp, sizeof temp, "%s.tmp%d", path, (int)getpid()) >= sizeof temp)
-        return error_set(err, ENAMETOOLONG, "%s: the name is too long", path);
-    int fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0)
-        return error_set(err, errno, "%s: cannot be created: %s", temp, strerror(errno));
+    int rc = save_name(path, temp, sizeof temp);
+    int fd = rc ? -1 : open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    return fd < 0 ? (rc ? rc : -errno) : fd;
+}
+
+int vm_save_end(const char *path, bool complete)
+{
+    char temp[4096];
+    int rc = save_name(path, temp, sizeof temp);
+    if (!rc && complete && rename(temp, path))
+        rc = -errno;
+    if (!complete || rc)
+        unlink(temp);
+    return rc;
+}
+
+/* 0 or an errno. */
+static int write_all(int fd, const struct state_out *out)
+{
     int code = 0;
     for (size_t done = 0; done < out->len && !code;) {
         ssize_t n = write(fd, out->data + done, out->len - done);
@@ -117,13 +137,19 @@ static int write_file(const char *path, const struct state_out *out, struct erro
         code = errno;
     if (close(fd) && !code)
         code = errno;
-    if (!code && rename(temp, path))
-        code = errno;
-    if (code) {
-        unlink(temp);
-        return error_set(err, code, "%s: cannot be written: %s", path, strerror(code));
-    }
-    return 0;
+    return code;
+}
+
+static int write_file(struct vm *vm, const char *path, const struct state_out *out,
+                      struct error *err)
+{
+    int fd = vm_confined_save_begin(vm, path);
+    if (fd < 0)
+        return error_set(err, -fd, "%s: cannot be created: %s", path, strerror(-fd));
+    int code = write_all(fd, out);
+    int rc = vm_confined_save_end(vm, path, !code);
+    code = code ? code : -rc;
+    return code ? error_set(err, code, "%s: cannot be written: %s", path, strerror(code)) : 0;
 }
 
 int vm_save(struct vm *vm, const char *path, struct error *err)
@@ -140,7 +166,7 @@ int vm_save(struct vm *vm, const char *path, struct error *err)
     le64_put(sum, out.failed ? 0 : XXH3_64bits(out.data, out.len));
     state_save_bytes(&out, "checksum", sum, sizeof sum);
     int rc = out.failed ? error_set(err, ENOMEM, "out of memory for the machine's state")
-                        : write_file(path, &out, err);
+                        : write_file(vm, path, &out, err);
     state_out_free(&out);
     return rc;
 }

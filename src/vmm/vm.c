@@ -3,8 +3,10 @@
 #include "base/bits.h"
 #include "engine/engines.h"
 #include "machine/virt.h"
+#include "sandbox/broker.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/sysinfo.h>
@@ -357,6 +359,7 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
     }
     vm->config = *config;
     vm->held = config->paused;
+    vm->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     pthread_mutex_init(&vm->lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
@@ -396,6 +399,12 @@ void vm_free(struct vm *vm)
     loop_free(vm->loop);
     if (vm->dump)
         fclose(vm->dump);
+    if (vm->statm >= 0)
+        close(vm->statm);
+    if (!vm->broker && vm->gdb_path)
+        unlink(vm->gdb_path);
+    broker_free(vm->broker);
+    free(vm->gdb_path);
     pthread_cond_destroy(&vm->changed);
     pthread_mutex_destroy(&vm->lock);
     free(vm);
@@ -403,13 +412,23 @@ void vm_free(struct vm *vm)
 
 /* ---- running ---- */
 
+static int vm_devices_start(struct vm *vm, struct error *err)
+{
+    int rc = 0;
+    for (unsigned i = 0; !rc && i < vm->machine->device_count; i++)
+        rc = device_start(vm->machine->devices[i], err);
+    return rc;
+}
+
 int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
 {
     pthread_t threads[VM_MAX_CPUS];
     vm->ended = false;
     vm->failed = 0;
     chr_set_wait(vm->console, vm->config.deterministic);
-    int rc = vm_threads_start(vm, threads, err);
+    int rc = vm_devices_start(vm, err);
+    if (!rc)
+        rc = vm_threads_start(vm, threads, err);
     if (rc)
         return rc;
     vm->started_ns = loop_now_ns();
@@ -433,15 +452,14 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
 
 /* ---- asking ---- */
 
-static uint64_t resident_kib(void)
+static uint64_t resident_kib(const struct vm *vm)
 {
-    uint64_t pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f) {
-        if (fscanf(f, "%*u %lu", &pages) != 1)
-            pages = 0;
-        fclose(f);
-    }
+    char text[128];
+    unsigned long pages = 0;
+    ssize_t n = vm->statm < 0 ? -1 : pread(vm->statm, text, sizeof text - 1, 0);
+    text[n > 0 ? n : 0] = 0;
+    if (sscanf(text, "%*u %lu", &pages) != 1)
+        pages = 0;
     return pages * (uint64_t)sysconf(_SC_PAGESIZE) / 1024;
 }
 
@@ -474,7 +492,7 @@ void vm_stats(struct vm *vm, struct vm_stats *out)
     *out = (struct vm_stats){
         .guest_ns = clock_ns(&vm->machine->clock),
         .host_ns = vm_host_ns(vm),
-        .resident_kib = resident_kib(),
+        .resident_kib = resident_kib(vm),
         .given_back_kib = vm->reclaim.dropped / 1024,
     };
     struct virtio_balloon_stats b;

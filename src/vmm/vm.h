@@ -92,6 +92,24 @@ struct vm_result {
 /* Runs until the machine ends. A guest's reset starts it again. 0 or -errno with *err. */
 int vm_run(struct vm *vm, struct vm_result *result, struct error *err);
 
+/*
+ * Takes from this process all that its machines do not need any more (docs/confinement.md): call it
+ * once, when all machines are made and before the first runs. The process must have one thread, and
+ * be willing to have nothing else to do: it can open no file afterwards. A second process, forked
+ * here, does the little that needs the names of `vm`'s files later. 0 or -errno with *err.
+ */
+struct vm_confinement {
+    uint32_t user, group; /* what a process that is root becomes */
+    const char *save; /* the path that vm_save will be given, which must outlive vm; NULL: none */
+    bool listens;     /* somebody else has a socket that takes connections: ctl */
+    void (*at_end)(void *ctx); /* NULL: nothing. In the second process, when this one has ended */
+    void *ctx;
+};
+
+struct confine_report;
+int vm_confine(struct vm *vm, const struct vm_confinement *how, struct confine_report *report,
+               struct error *err);
+
 struct vm_lockstep {
     uint64_t
         stride;     /* slices (10 us of guest time) between two comparisons of memory; 0: default */

@@ -29,6 +29,12 @@ struct vm_reclaim {
     uint64_t dropped;     /* bytes given back, in all */
 };
 
+/* confine.c */
+struct vm_net_opener {
+    struct broker *broker;
+    unsigned index;
+};
+
 struct vm {
     struct vm_config config;
     struct loop *loop;
@@ -64,6 +70,15 @@ struct vm {
     struct loop_job quit_job;
     uint64_t host_ns;
     uint64_t started_ns; /* when vm_run began, on the host's clock; 0: it is not running */
+    int statm;           /* /proc's file of this process's memory, or -1 */
+
+    /* confine.c */
+    struct broker *broker; /* NULL: this process does everything itself */
+    struct vm_net_opener net_openers[VM_MAX_NETS];
+    const char *save_path;
+    char *gdb_path; /* removed at the end */
+    void (*at_end)(void *ctx);
+    void *at_end_ctx;
 };
 
 /* run.c: the loop's thread parks all vCPU threads, or lets them go on. */
@@ -133,6 +148,18 @@ void vm_state_save(struct vm *vm, struct state_out *out);
 int vm_state_load(struct vm *vm, struct state_in *in, struct error *err);
 int vm_memory_load(struct vm *vm, struct state_in *in, struct error *err);
 int vm_load(struct vm *vm, const char *path, struct error *err);
+
+/*
+ * The file that vm_save makes, which has its name when it is complete: a descriptor or -errno; 0 or
+ * -errno. The second pair is the one to call: confine.c, by the broker if there is one.
+ */
+int vm_save_begin(const char *path);
+int vm_save_end(const char *path, bool complete);
+int vm_confined_save_begin(struct vm *vm, const char *path);
+int vm_confined_save_end(struct vm *vm, const char *path, bool complete);
+
+/* confine.c: the file of the calling thread that vcpu.schedstat is, or -1. */
+int vm_open_schedstat(struct vm *vm);
 
 /* reclaim.c: between start and stop; what is due is done while all vCPU threads are parked. */
 void vm_reclaim_init(struct vm *vm);

@@ -27,6 +27,7 @@ VALUES = {
     "gdb": ("unix:g", "unix:{cwd}/g"), "deterministic": (None, True), "run-for": ("1000", 1000),
     "save": ("s", "{cwd}/s"), "load": ("l", "{cwd}/l"), "lockstep": ("a,b", "a,b"),
     "stats": (None, True), "dump-code": ("c", "{cwd}/c"), "dump-dtb": ("t", "{cwd}/t"),
+    "sandbox": ("off", "off"), "user": ("7:8", "7:8"),
 }
 
 

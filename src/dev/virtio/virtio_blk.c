@@ -434,10 +434,17 @@ static void virtio_blk_free(struct device *dev)
     free(b);
 }
 
+static int virtio_blk_start_threads(struct device *dev, struct error *err)
+{
+    struct virtio_blk *b = virtio_blk_of(virtio_dev_of(dev));
+    return b->queue ? block_queue_start(b->queue, err) : 0;
+}
+
 static const struct device_ops virtio_blk_ops = {
     .name = "virtio_blk",
     .state = &virtio_blk_state,
     .reset = virtio_dev_reset,
+    .start = virtio_blk_start_threads,
     .drain = virtio_blk_drain,
     .free = virtio_blk_free,
 };

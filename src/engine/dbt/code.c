@@ -4,6 +4,7 @@
  */
 #include "engine/dbt/dbt_impl.h"
 
+#include "host/x86_64/disasm.h"
 #include "host/x86_64/features.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ static void dbt_code_free(struct dbt_code *c)
     compiler_free(c->compiler);
     compile_job_fini(&c->job);
     regions_fini(&c->regions);
+    host_disasm_free(c->disasm);
     pthread_mutex_destroy(&c->lock);
     free(c);
 }

@@ -36,6 +36,7 @@
 
 #include "engine/dbt/dbt_impl.h"
 #include "engine/rv_mem.h"
+#include "host/x86_64/disasm.h"
 #include "isa/riscv64/fp.h"
 
 #include <errno.h>
@@ -521,7 +522,10 @@ static int dbt_loaded(struct vcpu *v, struct error *err)
 
 static void dbt_set_dump(struct vcpu *v, FILE *out)
 {
-    dbt_of(v)->code->dump = out;
+    struct dbt_code *code = dbt_of(v)->code;
+    code->dump = out;
+    if (out && !code->disasm)
+        code->disasm = host_disasm_new();
 }
 
 static const uint64_t *dbt_icount(const struct vcpu *v)

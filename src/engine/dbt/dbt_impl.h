@@ -30,10 +30,11 @@ struct dbt_code {
     struct persist *persist; /* NULL: translations end with the process */
     struct warm *warm;       /* NULL: what is hot at first sight is compiled */
     FILE *dump;
-    bool eager;     /* everything is compiled at once, whether it has run or not */
-    bool shared;    /* by threads: with a lock, held by whoever is not in a region */
-    bool forked;    /* what is warm is the parent's to care for at the end */
-    unsigned users; /* with the lock */
+    struct host_disasm *disasm; /* with dump: its library is there when no file can be opened */
+    bool eager;                 /* everything is compiled at once, whether it has run or not */
+    bool shared;                /* by threads: with a lock, held by whoever is not in a region */
+    bool forked;                /* what is warm is the parent's to care for at the end */
+    unsigned users;             /* with the lock */
     pthread_mutex_t lock;
     struct engine_stats stats; /* of compiling */
 };
