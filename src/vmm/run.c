@@ -74,6 +74,8 @@ void vm_resume(struct vm *vm)
 {
     clock_start(&vm->machine->clock);
     clock_run(&vm->machine->clock);
+    /* The loop's timer may have fired while time stood still, and was not set again. */
+    vm_clock_changed(vm);
     set_state(vm, RUN_RUNNING);
 }
 

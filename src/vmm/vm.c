@@ -149,12 +149,15 @@ void vm_clock_changed(void *ctx)
 {
     struct vm *vm = ctx;
     struct clock *c = &vm->machine->clock;
-    uint64_t deadline = clock_deadline(c);
-    if (c->is_virtual || !c->running || deadline == CLOCK_NEVER)
+    if (c->is_virtual || !c->running)
         return;
-    uint64_t now = clock_ns(c);
-    loop_timer_set(vm->loop, &vm->clock_timer,
-                   loop_now_ns() + (deadline > now ? deadline - now : 0));
+    /* One at a time: who has looked before another hart's deadline came must not set after it. */
+    pthread_mutex_lock(&vm->clock_lock);
+    uint64_t deadline = clock_deadline(c), now = clock_ns(c);
+    if (deadline != CLOCK_NEVER)
+        loop_timer_set(vm->loop, &vm->clock_timer,
+                       loop_now_ns() + (deadline > now ? deadline - now : 0));
+    pthread_mutex_unlock(&vm->clock_lock);
 }
 
 /* ---- construction ---- */
@@ -361,6 +364,7 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
     vm->held = config->paused;
     vm->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     pthread_mutex_init(&vm->lock, NULL);
+    pthread_mutex_init(&vm->clock_lock, NULL);
     pthread_cond_init(&vm->changed, NULL);
     loop_timer_init(&vm->clock_timer, vm_clock_due, vm);
     vm_reclaim_init(vm);
@@ -406,6 +410,7 @@ void vm_free(struct vm *vm)
     broker_free(vm->broker);
     free(vm->gdb_path);
     pthread_cond_destroy(&vm->changed);
+    pthread_mutex_destroy(&vm->clock_lock);
     pthread_mutex_destroy(&vm->lock);
     free(vm);
 }

@@ -47,6 +47,7 @@ struct vm {
     struct machine *machine;
     FILE *dump;                    /* config.dump, or NULL */
     struct loop_timer clock_timer; /* fires the machine's timers when its clock is real */
+    pthread_mutex_t clock_lock;    /* held while it is set */
     struct vm_reclaim reclaim;
     struct gdbstub *gdb; /* NULL: nobody asked for one */
     bool debug_held;     /* the debugger holds the machine; the loop's thread */
