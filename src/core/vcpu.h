@@ -104,6 +104,8 @@ struct vcpu {
      */
     _Atomic bool in_guest;
     _Atomic uint32_t wake; /* futex word: a kick changes it */
+    uint64_t poll_ns;      /* the owner's: how long vcpu_wait_polling looks before it sleeps */
+    uint32_t poll_rest;    /* waits in which it does not look */
     _Atomic bool asleep;   /* in vcpu_wait, or about to: a kick has to wake the owner */
 };
 
@@ -127,3 +129,5 @@ void vcpu_irq_release(struct vcpu *v);
  * `seen` is the value of v->wake that the caller read before it decided to sleep.
  */
 void vcpu_wait(struct vcpu *v, uint32_t seen, uint64_t timeout_ns);
+/* Sleeps until a kick, but stays awake for a while first if that has paid before. */
+void vcpu_wait_polling(struct vcpu *v, uint32_t seen);

@@ -145,7 +145,7 @@ static void *vm_vcpu_thread(void *arg)
         }
         if (!vm_vcpu_prepare(vm, v)) {
             atomic_store(&v->in_guest, false);
-            vcpu_wait(v, seen, CLOCK_NEVER);
+            vcpu_wait_polling(v, seen);
             continue;
         }
         vm_vcpu_enter(vm, v, UINT64_MAX);
