@@ -77,6 +77,7 @@ void compiler_run(struct compiler *c, struct compile_job *job)
                              .entry = job->entry,
                              .exts = job->exts,
                              .view = job->view & (uint8_t)~REGION_WINDOW,
+                             .host_time = job->host_time,
                              .entry_count = job->entry_count};
     memcpy(in.entries, job->entries, sizeof in.entries);
     for (unsigned i = 0; i < job->pages; i++)

@@ -30,8 +30,9 @@ struct compile_job {
     uint8_t window;                      /* back_target.window_bits */
     uint64_t entries[FRONT_MAX_ENTRIES]; /* where else it is entered */
     unsigned entry_count;
-    bool all;  /* also what has never run; executed is not looked at */
-    bool dump; /* wants text */
+    bool host_time; /* as front_input.host_time */
+    bool all;       /* also what has never run; executed is not looked at */
+    bool dump;      /* wants text */
     /* the result */
     bool ok; /* false: it cannot be compiled */
     struct front_info info;

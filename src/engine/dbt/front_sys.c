@@ -20,6 +20,7 @@
 #define FRM 2
 #define FCSR 3
 #define SSTATUS 0x100
+#define TIME 0xc01
 
 /* What S-mode reads of mstatus, without SD; what it writes (csr.c). */
 #define SSTATUS_WRITE                                                                     \
@@ -91,6 +92,8 @@ bool front_csr_compiles(const struct front *f, const struct rv_insn *in)
 {
     if (csr_is_float(in))
         return true;
+    if (in->imm == TIME)
+        return f->in->host_time && !csr_writes(in);
     if (f->in->view != RV_VIEW_S && f->in->view != RV_VIEW_S_SUM)
         return false;
     return in->imm == SSTATUS || csr_slot_index(in) < CSR_SLOTS;
@@ -211,6 +214,12 @@ void front_csr(struct front *f, const struct rv_insn *in)
         csr_sstatus(f, in);
         return;
     }
+    if (in->imm == TIME) {
+        front_set_x(f, in->rd,
+                    ir_call(f->ir, IR_I64, DBT_HELPER_TIME, IR_CALL_EXITS | IR_CALL_MEM_SAME,
+                            ir_i64(f->ir, f->bits), 0, 0, front_snap_here(f)));
+        return;
+    }
     unsigned i = csr_slot_index(in);
     ir_ref old = ir_slot_read(f->ir, csr_slots[i].slot);
     if (csr_writes(in)) {
@@ -236,14 +245,12 @@ static void build_lr(struct front *f, const struct rv_insn *in, ir_ref addr, ir_
     front_set_x(f, in->rd, v);
 }
 
-/* Without a reservation for this address and size nearly nothing happens: that is interpreted. */
-static void build_sc(struct front *f, const struct rv_insn *in, ir_ref addr, ir_ref key)
+/* With a reservation for this address and size. */
+static void build_sc_reserved(struct front *f, const struct rv_insn *in, ir_ref addr)
 {
     struct ir *ir = f->ir;
     bool wide = in->op == RV_OP_SC_D;
     enum ir_type type = wide ? IR_I64 : IR_I32;
-    ir_ref has = ir_peek(ir, HART(reserve_key), false);
-    csr_leave_if(f, ir_op2(ir, IR_NE, has, key), f->pc);
     ir_ref expected = ir_peek(ir, HART(reserve_value), false);
     ir_ref value = front_get_x(f, in->rs2);
     if (!wide) {
@@ -254,6 +261,30 @@ static void build_sc(struct front *f, const struct rv_insn *in, ir_ref addr, ir_
     ir_poke(ir, HART(reserve_key), ir_i64(ir, RV_TLB_INVALID));
     ir_ref failed = ir_op2(ir, IR_NE, old, expected);
     front_set_x(f, in->rd, ir_value(ir, IR_BOOL, IR_I64, failed, 0, 0, 0));
+}
+
+/* A kernel's SC on the way out of a trap, for instance, is there to end a reservation. */
+static void build_sc(struct front *f, const struct rv_insn *in, ir_ref addr, ir_ref key)
+{
+    struct ir *ir = f->ir;
+    ir_ref has = ir_peek(ir, HART(reserve_key), false);
+    ir_count(ir, f->retired);
+    f->retired = 0;
+    uint32_t none = ir_block_new(ir, f->pc), reserved = ir_block_new(ir, f->pc),
+             after = ir_block_new(ir, f->pc);
+    ir_branch(ir, ir_op2(ir, IR_NE, has, key), none, reserved, IR_BRANCH_NONE);
+    ir_block_begin(ir, none);
+    ir_block_seal(ir, none);
+    ir_ref failed = ir_call(ir, IR_I64, DBT_HELPER_SC_FAILS, IR_CALL_EXITS | IR_CALL_MEM_SAME, addr,
+                            ir_i64(ir, in->op == RV_OP_SC_D ? 8 : 4), 0, front_snap_here(f));
+    front_set_x(f, in->rd, failed);
+    ir_jump(ir, after);
+    ir_block_begin(ir, reserved);
+    ir_block_seal(ir, reserved);
+    build_sc_reserved(f, in, addr);
+    ir_jump(ir, after);
+    ir_block_begin(ir, after);
+    ir_block_seal(ir, after);
 }
 
 void front_lr_sc(struct front *f, const struct rv_insn *in)

@@ -8,6 +8,7 @@
 #include "engine/interp/exec_amo.h"
 #include "engine/rv_direct.h"
 #include "engine/rv_sys.h"
+#include "isa/riscv64/csr.h"
 #include "isa/riscv64/fp.h"
 #include "isa/riscv64/fp_fast.h"
 #include "isa/riscv64/ops.h"
@@ -96,6 +97,33 @@ static uint64_t help_cbo_zero(void *state, uint64_t va, uint64_t insn, uint64_t 
         !rv_mem_cbo(h->env.ctx, va, RV_CBO_ZERO, &fault))
         dbt_leave(h, &fault);
     return 0;
+}
+
+static uint64_t help_sc_fails(void *state, uint64_t va, uint64_t size, uint64_t unused)
+{
+    struct rv_hart *h = state;
+    struct rv_fault fault;
+    bool failed = true;
+    (void)unused;
+    if (help_refused(h, RV_WRITE, va, (unsigned)size))
+        return 0;
+    if (!rv_mem_sc(h->env.ctx, va, (unsigned)size, 0, &failed, &fault))
+        dbt_leave(h, &fault);
+    return failed;
+}
+
+static uint64_t help_time(void *state, uint64_t insn, uint64_t a, uint64_t b)
+{
+    struct rv_hart *h = state;
+    uint64_t value = 0;
+    unsigned effects;
+    (void)a;
+    (void)b;
+    if (!rv_csr_access(h, (unsigned)insn >> 20, RV_CSR_RS, true, false, 0, &value, &effects)) {
+        const struct rv_fault fault = {RV_CAUSE_ILLEGAL, insn};
+        dbt_leave(h, &fault);
+    }
+    return value;
 }
 
 /* ---- floating point ---- */
@@ -207,4 +235,6 @@ void dbt_helpers(const void *table[DBT_HELPERS], const struct back_target *targe
     table[BACK_HELPER_AMO] = ADDRESS(help_amo);
     table[BACK_HELPER_FP] = ADDRESS(help_fp);
     table[DBT_HELPER_CBO_ZERO] = ADDRESS(help_cbo_zero);
+    table[DBT_HELPER_SC_FAILS] = ADDRESS(help_sc_fails);
+    table[DBT_HELPER_TIME] = ADDRESS(help_time);
 }

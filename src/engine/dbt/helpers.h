@@ -19,6 +19,8 @@ enum {
 /* The front end's helpers, callees of IR_CALL. */
 enum {
     DBT_HELPER_CBO_ZERO = BACK_HELPER_FIRST, /* (va, the instruction) */
+    DBT_HELPER_SC_FAILS,                     /* (va, size): without a reservation for them */
+    DBT_HELPER_TIME, /* (the instruction): what it reads, of a clock of the host's */
     DBT_HELPERS,
 };
 

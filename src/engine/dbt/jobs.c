@@ -57,6 +57,7 @@ void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_pag
     job->window = h->process ? BACK_DIRECT : job->view & REGION_WINDOW ? WINDOW_BITS : 0;
     memcpy(job->entries, in.entries, sizeof job->entries);
     job->entry_count = in.entry_count;
+    job->host_time = v->clock && !v->clock->is_virtual;
     job->all = d->code->eager;
     job->dump = d->code->dump;
     for (unsigned i = 0; i < in.pages; i++) {
