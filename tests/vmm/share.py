@@ -5,6 +5,7 @@ guest does stays inside and belongs to who runs guise, and an end of the daemon 
 import contextlib
 import glob
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -207,6 +208,7 @@ def test_confined():
         off(m)
 
 
+AS_NOBODY = "setpriv --reuid 65534 --regid 65534 --clear-groups"
 NO_NAMESPACES = "unshare -Ur sh -c 'echo 0 > /proc/sys/user/max_user_namespaces; exec \"$@\"' sh"
 
 
@@ -214,8 +216,7 @@ def as_nobody(directory, before):
     """A program that runs guise as a user without rights."""
     path = directory + "/as_nobody"
     with open(path, "w", encoding="ascii") as file:
-        file.write('#!/bin/sh\nexec setpriv --reuid 65534 --regid 65534 --clear-groups %s %s "$@"\n'
-                   % (before, harness.guise))
+        file.write('#!/bin/sh\nexec %s %s %s/guise "$@"\n' % (AS_NOBODY, before, directory))
     os.chmod(path, 0o755)
     return path
 
@@ -223,9 +224,17 @@ def as_nobody(directory, before):
 def other_user(before):
     if os.getuid():
         raise harness.Skip("only root can be another user")
+    if subprocess.run("%s cat %s" % (AS_NOBODY, harness.guest("kernel")), shell=True, check=False,
+                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        raise harness.Skip("another user cannot read " + harness.guest("kernel"))
+    if before and subprocess.run(AS_NOBODY + " unshare -Ur true", shell=True, check=False,
+                                 stderr=subprocess.DEVNULL).returncode:
+        raise harness.Skip("users have no namespaces here (a chroot?)")
     with folder() as (directory, shared):
         os.chmod(directory, 0o755)
         os.chown(shared, 65534, 65534)
+        for name in ("guise", "guise-fs"):
+            shutil.copy(os.path.dirname(harness.guise) + "/" + name, directory)
         with boot(directory, "--share", shared, program=as_nobody(directory, before)) as m:
             m.login()
             m.shell(MOUNT)
