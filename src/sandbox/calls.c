@@ -63,7 +63,9 @@ struct call_row {
 #define CALL(name, whose, why) {SYS_##name, whose, SECCOMP_RET_ALLOW, 0, 0, 0},
 #define CALL_IF(name, whose, arg, mask, value, why) \
     {SYS_##name, whose, SECCOMP_RET_ALLOW, arg, (uint32_t)(mask), (uint32_t)(value)},
-#define FAIL(name, error, why) {SYS_##name, ALL, SECCOMP_RET_ERRNO | (error), 0, 0, 0},
+#define FAIL_IF(name, error, arg, mask, value, why) \
+    {SYS_##name, ALL, SECCOMP_RET_ERRNO | (error), arg, (uint32_t)(mask), (uint32_t)(value)},
+#define FAIL(name, error, why) FAIL_IF(name, error, 0, 0, 0, why)
 static const struct call_row call_rows[] = {
 #include "sandbox/calls.def"
 };

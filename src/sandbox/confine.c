@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #define MAX_FILES 1024u /* of a process whose connections are few */
+#define MAX_HEAPS 8
 
 /* ---- what it was started with ---- */
 
@@ -98,12 +100,21 @@ static int keep_to_itself(void)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
 }
 
+/* glibc looks in /sys how many processors there are before it makes its ninth heap. */
+static void settle_libc(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_ARENA_MAX, MAX_HEAPS);
+#endif
+}
+
 int confine(const struct confine *how, struct confine_report *report, struct error *err)
 {
     *report = (struct confine_report){0};
     unsigned threads = thread_count();
     if (threads > 1)
         return error_set(err, EBUSY, "cannot confine a process with %u threads", threads);
+    settle_libc();
     if (!how->keep)
         close_inherited();
     int rc = how->quiet ? 0 : violation_init(err);
