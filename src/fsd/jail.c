@@ -21,7 +21,9 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
-#if defined(__x86_64__)
+/* Sanitizers make calls of their own, when a thread ends for instance. */
+#if defined(__SANITIZE_ADDRESS__)
+#elif defined(__x86_64__)
 #define HOST_ARCH AUDIT_ARCH_X86_64
 #elif defined(__aarch64__)
 #define HOST_ARCH AUDIT_ARCH_AARCH64
