@@ -1,14 +1,12 @@
 #include "fsd/jail.h"
 
+#include "sandbox/calls.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
 #include <linux/landlock.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -20,14 +18,6 @@
 #include <unistd.h>
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-
-/* Sanitizers make calls of their own, when a thread ends for instance. */
-#if defined(__SANITIZE_ADDRESS__)
-#elif defined(__x86_64__)
-#define HOST_ARCH AUDIT_ARCH_X86_64
-#elif defined(__aarch64__)
-#define HOST_ARCH AUDIT_ARCH_AARCH64
-#endif
 
 /* ---- a mount namespace ---- */
 
@@ -171,103 +161,17 @@ int jail_files(const char *path, bool readonly, int *root, struct error *err)
     return 0;
 }
 
-/* ---- system calls: all others fail with EPERM ---- */
-
-#ifdef HOST_ARCH
-static const uint16_t allowed_calls[] = {
-    SYS_read,
-    SYS_write,
-    SYS_preadv,
-    SYS_preadv2,
-    SYS_pwritev2,
-    SYS_recvmsg,
-    SYS_recvfrom,
-    SYS_sendmsg,
-    SYS_ppoll,
-    SYS_close,
-    SYS_fcntl,
-    SYS_lseek,
-    SYS_openat,
-    SYS_fstat,
-    SYS_newfstatat,
-    SYS_statfs,
-    SYS_fstatfs,
-    SYS_getdents64,
-    SYS_readlinkat,
-    SYS_mknodat,
-    SYS_mkdirat,
-    SYS_symlinkat,
-    SYS_linkat,
-    SYS_unlinkat,
-    SYS_renameat, /* glibc's renameat2() without flags */
-    SYS_renameat2,
-    SYS_fchmodat,
-    SYS_ftruncate,
-    SYS_fallocate,
-    SYS_copy_file_range,
-    SYS_utimensat,
-    SYS_fsync,
-    SYS_fdatasync,
-    SYS_syncfs,
-    SYS_setxattr,
-    SYS_getxattr,
-    SYS_listxattr,
-    SYS_removexattr,
-    SYS_mmap,
-    SYS_munmap,
-    SYS_mremap,
-    SYS_mprotect,
-    SYS_madvise,
-    SYS_brk,
-    SYS_futex,
-    SYS_clock_gettime,
-    SYS_gettid,
-    SYS_getrandom,
-    SYS_rseq, /* threads that just begin */
-    SYS_set_robust_list,
-    SYS_sched_getaffinity,
-    SYS_getpid,
-    SYS_tgkill,
-    SYS_rt_sigprocmask,
-    SYS_rt_sigreturn,
-    SYS_restart_syscall,
-    SYS_exit,
-    SYS_exit_group,
-#ifdef SYS_poll
-    SYS_poll,
-    SYS_open,
-    SYS_chmod,
-#endif
-};
-
-#define LOAD(member) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, member))
-#define RETURN(what) BPF_STMT(BPF_RET | BPF_K, (what))
-/* Skips `over` instructions if what was loaded is not k. */
-#define UNLESS(k, over) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (k), 0, (over))
-
-int jail_calls(struct error *err)
-{
-    /* Calls of another architecture have other numbers. */
-    static const struct sock_filter head[] = {LOAD(arch),
-                                              BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, HOST_ARCH, 1, 0),
-                                              RETURN(SECCOMP_RET_KILL_PROCESS), LOAD(nr)};
-    struct sock_filter code[COUNT(head) + 2 * COUNT(allowed_calls) + 1];
-    unsigned n = COUNT(head);
-    memcpy(code, head, sizeof head);
-    for (unsigned i = 0; i < COUNT(allowed_calls); i++) {
-        code[n++] = (struct sock_filter)UNLESS(allowed_calls[i], 1);
-        code[n++] = (struct sock_filter)RETURN(SECCOMP_RET_ALLOW);
-    }
-    code[n++] = (struct sock_filter)RETURN(SECCOMP_RET_ERRNO | EPERM);
-    struct sock_fprog program = {.len = (uint16_t)n, .filter = code};
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program))
-        return error_set(err, errno, "system calls cannot be confined: %s", strerror(errno));
-    return 0;
-}
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1 /* it makes calls of its own, when a thread ends for instance */
 #else
+#define SANITIZED 0
+#endif
+
 int jail_calls(struct error *err)
 {
-    (void)err;
-    return 0;
+    unsigned count;
+    if (SANITIZED)
+        return 0;
+    int rc = calls_confine(CALLS_FS, true, &count, err);
+    return rc == -ENOSYS ? 0 : rc;
 }
-#endif

@@ -18,5 +18,6 @@
  */
 int jail_files(const char *path, bool readonly, int *root, struct error *err);
 
-/* Gives up all other system calls, in all threads, which must be there already. */
+/* Gives up all system calls that are not in sandbox/calls.def for it, in all threads, which must be
+ * there already. */
 int jail_calls(struct error *err);

@@ -49,7 +49,8 @@ enum {
     NAT = CALLS_NAT,
     IMAGE = CALLS_IMAGE,
     SHARE = CALLS_SHARE,
-    ALL = VM | NAT | IMAGE,
+    FS = CALLS_FS,
+    ALL = VM | NAT | IMAGE | FS,
 };
 
 struct call_row {

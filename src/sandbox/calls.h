@@ -18,6 +18,7 @@ enum {
     CALLS_NAT = 1u << 5,
     CALLS_IMAGE = 1u << 6,
     CALLS_SHARE = 1u << 7,
+    CALLS_FS = 1u << 8,
 };
 
 /*
