@@ -24,6 +24,7 @@ struct fs_node {
     dev_t dev;
     ino_t ino;
     mode_t type;
+    uint64_t identity; /* without a descriptor: what tells it from a later file of that number */
     bool hashed;
     bool recent;           /* used since the clock's hand went by */
     bool pinned;           /* its name is gone */

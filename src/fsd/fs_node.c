@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -101,10 +102,30 @@ static void hash_grow(struct fs *fs)
     }
 }
 
+/*
+ * The number of a file that is gone and that nobody has open may be given to another at once. A
+ * file handle has the generation as well; a file system that has none gives 0 for all.
+ */
+static uint64_t file_identity(int fd)
+{
+    union {
+        struct file_handle handle;
+        unsigned char bytes[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+    } u = {.handle.handle_bytes = MAX_HANDLE_SZ};
+    int mount;
+    uint64_t h = 0;
+    if (name_to_handle_at(fd, "", &u.handle, &mount, AT_EMPTY_PATH))
+        return 0;
+    for (unsigned i = 0; i < u.handle.handle_bytes; i++)
+        h = (h ^ u.handle.f_handle[i]) * UINT64_C(0x100000001b3) + 1;
+    return h;
+}
+
 static void node_close(struct fs *fs, struct fs_node *n)
 {
     if (n->fd < 0 || n == fs->root)
         return;
+    n->identity = file_identity(n->fd);
     close(n->fd);
     n->fd = -1;
     fs->open_nodes--;
@@ -153,6 +174,12 @@ static bool is_same(const struct fs_node *n, const struct stat *st)
     return n->dev == st->st_dev && n->ino == st->st_ino && n->type == (st->st_mode & S_IFMT);
 }
 
+/* A descriptor keeps the number. */
+static bool is_same_open(const struct fs_node *n, const struct stat *st, int fd)
+{
+    return is_same(n, st) && (n->fd >= 0 || n->identity == file_identity(fd));
+}
+
 static int node_reopen_one(struct fs *fs, struct fs_node *n)
 {
     struct stat st;
@@ -161,7 +188,7 @@ static int node_reopen_one(struct fs *fs, struct fs_node *n)
     int fd = openat(n->parent->fd, n->name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == ENOENT || errno == ENOTDIR ? -ESTALE : -errno;
-    if (fstatat(fd, "", &st, AT_EMPTY_PATH) || !is_same(n, &st)) {
+    if (fstatat(fd, "", &st, AT_EMPTY_PATH) || !is_same_open(n, &st, fd)) {
         close(fd);
         return -ESTALE;
     }
@@ -266,7 +293,7 @@ int fs_node_add(struct fs *fs, struct fs_node *parent, const char *name, int fd,
     int rc = 0;
     pthread_mutex_lock(&fs->lock);
     struct fs_node *n = hash_find(fs, st->st_dev, st->st_ino);
-    if (n && n->type == (st->st_mode & S_IFMT)) {
+    if (n && is_same_open(n, st, fd)) {
         if (n->fd < 0) {
             n->fd = fd;
             fs->open_nodes++;

@@ -174,7 +174,7 @@ static void forwarded_ports(void **state)
     assert_int_equal(sendto(udp, "question", 8, 0, (struct sockaddr *)&to, sizeof to), 8);
     assert_true(card_wait(c, loop, 1));
     const uint8_t *got = c->got[0].data;
-    assert_int_equal(c->got[0].len, 14 + 20 + 8 + 8);
+    assert_true(c->got[0].len >= 14 + 20 + 8 + 8); /* newer libslirp pads to 60 */
     assert_memory_equal(got, GUEST_MAC, 6);
     assert_memory_equal(got + 14 + 16, "\x0a\0\2\x0f", 4);
     assert_int_equal(get16(got + 14 + 20 + 2), 53);
