@@ -290,7 +290,7 @@ def test_names():
         if not harness.sanitized(harness.guise):
             with machine(directory) as third:
                 name = "vm-%d" % third.process.pid
-                reach(at(directory, name))
+                reach(at(directory, name)).call("status")  # it is confined by then
                 third.signal(signal.SIGKILL)
                 third.wait()
             harness.wait_until(lambda: not os.path.exists(at(directory, name)),
