@@ -312,6 +312,11 @@ def sanitized(program):
         return b"__asan_init" in file.read()
 
 
+def inspectable():
+    """Options for a machine whose process is looked into: of a confined one only root may do that."""
+    return ["--sandbox", "off"] if os.getuid() else []
+
+
 def require_exec(program):
     """Ends the script where `guise exec` can do nothing: a sanitizer keeps its own memory at the
     addresses of the guest program's."""

@@ -18,7 +18,8 @@ SECONDS = 60  # within which memory goes back; Linux looks for free pages every 
 def boot(directory, *args):
     initrd = guest("initramfs", "--modules", "virtio_mmio,virtio_pci,virtio_balloon", "-o",
                    directory + "/initramfs")
-    return Machine(["run", *linux("console=ttyS0 quiet", initrd), "--memory", "512M", *args],
+    return Machine(["run", *linux("console=ttyS0 quiet", initrd), "--memory", "512M",
+                    *harness.inspectable(), *args],
                    seconds=120)
 
 

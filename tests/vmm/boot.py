@@ -227,7 +227,7 @@ def test_resident_memory():
     """A booted guest of 256 MiB keeps guise within 100 MiB; what it clears is given back."""
     # Meson has malloc fill what it gives, so that all of a large array is resident.
     os.environ.pop("MALLOC_PERTURB_", None)
-    with boot("--stats") as m:
+    with boot("--stats", *harness.inspectable()) as m:
         m.login()
         m.shell("sleep 1")
         # Pss: what is mapped twice by the process counts once.
