@@ -320,8 +320,7 @@ static const struct option run_options[] = {
      set_lockstep},
     {"sandbox", "on|off",
      "take from the process what the machine does not need (default on): files, networks, "
-     "programs, "
-     "privileges; docs/confinement.md",
+     "programs, privileges; docs/confinement.md",
      set_sandbox},
     {"user", "NAME|UID[:GID]",
      "who guise becomes for the guest when root starts it (default 65534, nobody)", set_user},
