@@ -90,6 +90,14 @@ static ir_ref fold_add_const(struct ir_fold *f)
     return fold_rv(f) ? 0 : f->a;
 }
 
+/* Unless it does not fit; then it stays an addition. */
+static ir_ref fold_add_pc(struct ir_fold *f)
+{
+    int64_t sum;
+    bool fits = !__builtin_add_overflow(f->l->imm, f->r->imm, &sum) && sum == (int32_t)sum;
+    return fits ? ir_pc(f->ir, (int32_t)sum) : 0;
+}
+
 static ir_ref fold_add_add(struct ir_fold *f)
 {
     uint64_t c;
@@ -148,6 +156,14 @@ static ir_ref fold_neg_sub(struct ir_fold *f)
 static unsigned fold_low_mask(uint64_t v)
 {
     return v && !(v & (v + 1)) ? 64 - (unsigned)__builtin_clzll(v) : 0;
+}
+
+/* The low bits are known: the base has none. */
+static ir_ref fold_and_pc(struct ir_fold *f)
+{
+    if ((fold_rv(f) | 0xfff) == UINT64_MAX)
+        return ir_pc(f->ir, (int32_t)(f->l->imm & f->r->imm));
+    return fold_rv(f) < 0x1000 ? fold_cst(f, (uint64_t)(f->l->imm & f->r->imm)) : 0;
 }
 
 static ir_ref fold_and_const(struct ir_fold *f)
@@ -474,6 +490,18 @@ static ir_ref fold_eq_add(struct ir_fold *f)
     return fold_inner_const(f, &c) ? fold_with(f, f->l->arg[0], fold_rv(f) - c) : 0;
 }
 
+/* Of two addresses in the region: which values they are does not matter. */
+static ir_ref fold_eq_pc(struct ir_fold *f)
+{
+    bool same = f->l->imm == f->r->imm;
+    return ir_const(f->ir, IR_I1, same == (f->op == IR_EQ));
+}
+
+static ir_ref fold_sub_pc(struct ir_fold *f)
+{
+    return fold_cst(f, (uint64_t)(f->l->imm - f->r->imm));
+}
+
 static ir_ref fold_eq_bool(struct ir_fold *f)
 {
     uint64_t v = fold_rv(f);
@@ -588,6 +616,7 @@ static ir_ref fold_bitcast(struct ir_fold *f)
 const struct ir_fold_rule ir_fold_rules[] = {
     {IR_ADD, IR_ADD, IR_CONST, fold_add_add},
     {IR_ADD, IR_SUB, IR_CONST, fold_add_sub},
+    {IR_ADD, IR_PC, IR_CONST, fold_add_pc},
     {IR_ADD, ANY, IR_CONST, fold_add_const},
     {IR_ADD, IR_SHL, IR_SHR, fold_rotate},
     {IR_ADD, IR_SHR, IR_SHL, fold_rotate},
@@ -596,11 +625,13 @@ const struct ir_fold_rule ir_fold_rules[] = {
     {IR_SUB, ANY, IR_CONST, fold_sub_const},
     {IR_SUB, IR_CONST, ANY, fold_const_sub},
     {IR_SUB, ANY, IR_NEG, fold_sub_neg},
+    {IR_SUB, IR_PC, IR_PC, fold_sub_pc},
     {IR_SUB, ANY, ANY, fold_same},
     {IR_NEG, IR_NEG, ANY, fold_twice},
     {IR_NEG, IR_SUB, ANY, fold_neg_sub},
 
     {IR_AND, IR_AND, IR_CONST, fold_and_and},
+    {IR_AND, IR_PC, IR_CONST, fold_and_pc},
     {IR_AND, ANY, IR_CONST, fold_and_const},
     {IR_AND, IR_SEXT32, IR_CONST, fold_and_sext_const},
     {IR_AND, IR_SEXT32, ANY, fold_logic_sext},
@@ -679,12 +710,14 @@ const struct ir_fold_rule ir_fold_rules[] = {
     {IR_EQ, IR_ADD, IR_CONST, fold_eq_add},
     {IR_EQ, IR_BOOL, IR_CONST, fold_eq_bool},
     {IR_EQ, ANY, IR_CONST, fold_eq_const},
+    {IR_EQ, IR_PC, IR_PC, fold_eq_pc},
     {IR_EQ, ANY, ANY, fold_same},
     {IR_NE, IR_SUB, IR_CONST, fold_eq_difference},
     {IR_NE, IR_XOR, IR_CONST, fold_eq_difference},
     {IR_NE, IR_ADD, IR_CONST, fold_eq_add},
     {IR_NE, IR_BOOL, IR_CONST, fold_eq_bool},
     {IR_NE, ANY, IR_CONST, fold_eq_const},
+    {IR_NE, IR_PC, IR_PC, fold_eq_pc},
     {IR_NE, ANY, ANY, fold_same},
     {IR_LTS, IR_CONST, ANY, fold_const_lts},
     {IR_LTS, ANY, IR_CONST, fold_lts_const},

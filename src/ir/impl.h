@@ -49,7 +49,7 @@ struct ir_build {
     uint32_t *hash_next;         /* by ref */
     ir_ref fpenv_from;           /* FPENV values before this ref are not shared */
 
-    ir_ref prelude_last;  /* last of the GETs and CONSTs */
+    ir_ref prelude_last;  /* last of the GETs, CONSTs and PCs */
     ir_ref insert_before; /* passes: new values go before this one; 0: to the end */
 
     uint32_t snap_block, snap_first, snap_count; /* entries to share; IR_NO_BLOCK: none */
@@ -96,7 +96,7 @@ static inline bool ir_is_compare(unsigned op)
 
 static inline bool ir_is_prelude(unsigned op)
 {
-    return op == IR_GET || op == IR_CONST;
+    return op == IR_GET || op == IR_CONST || op == IR_PC;
 }
 
 /* The number `v` as a constant of this type has it. */

@@ -203,18 +203,28 @@ ir_ref ir_get(struct ir *ir, unsigned slot)
     return ir->slot_get[slot];
 }
 
-ir_ref ir_const(struct ir *ir, enum ir_type type, int64_t imm)
+/* A CONST or PC, which are there once each. */
+static ir_ref ir_leaf(struct ir *ir, enum ir_op op, enum ir_type type, int64_t imm)
 {
-    struct ir_ins like = {.op = IR_CONST, .type = (uint8_t)type};
-    like.imm = ir_imm_of(type, (uint64_t)imm);
+    struct ir_ins like = {.op = (uint8_t)op, .type = (uint8_t)type, .imm = imm};
     ir_ref r = ir_share_find(ir, &like);
     if (r)
         return r;
-    r = ir_ins_new(ir, IR_CONST, type);
+    r = ir_ins_new(ir, op, type);
     if (!r)
         return 0;
-    ir->ins[r].imm = like.imm;
+    ir->ins[r].imm = imm;
     ir_link_prelude(ir, r);
     ir_share_add(ir, r);
     return r;
+}
+
+ir_ref ir_const(struct ir *ir, enum ir_type type, int64_t imm)
+{
+    return ir_leaf(ir, IR_CONST, type, ir_imm_of(type, (uint64_t)imm));
+}
+
+ir_ref ir_pc(struct ir *ir, int32_t offset)
+{
+    return ir_leaf(ir, IR_PC, IR_I64, offset);
 }

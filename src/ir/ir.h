@@ -14,8 +14,8 @@
  * allocator and the emitter read it (ir_live.h).
  *
  * Invariants, checked by ir_verify:
- *  1. Block 0 is the entry and has no predecessors. It begins with all GETs and CONSTs: each slot
- *     has at most one GET, each pair of type and value one CONST.
+ *  1. Block 0 is the entry and has no predecessors. It begins with all GETs, CONSTs and PCs: each
+ *     slot has at most one GET, each pair of type and value one CONST.
  *  2. A block is PHIs, other instructions, one terminator. A PHI has one argument for each
  *     predecessor, in the order of ir_preds. The successors of a BRANCH differ.
  *  3. A definition dominates its uses; a PHI's argument dominates the end of that predecessor; a
@@ -229,6 +229,12 @@ static inline bool ir_is_const(const struct ir *ir, ir_ref ref)
     return ir->ins[ref].op == IR_CONST;
 }
 
+/* Whether a value has no place of its own, but is made where it is used: CONST and PC. */
+static inline bool ir_is_leaf(const struct ir *ir, ir_ref ref)
+{
+    return ir->ins[ref].op == IR_CONST || ir->ins[ref].op == IR_PC;
+}
+
 /* The arguments of a PHI, one for each predecessor of its block, after ir_finish. */
 static inline const ir_ref *ir_phi_args(const struct ir *ir, ir_ref phi)
 {
@@ -301,6 +307,9 @@ ir_ref ir_select(struct ir *ir, ir_ref cond, ir_ref a, ir_ref b);
 /* PURE and FPENV operations in general; `type` matters for result ANY only; unused operands 0. */
 ir_ref ir_value(struct ir *ir, enum ir_op op, enum ir_type type, ir_ref a, ir_ref b, ir_ref c,
                 uint8_t aux);
+
+/* The guest address at an offset from the region's base. */
+ir_ref ir_pc(struct ir *ir, int32_t offset);
 
 static inline ir_ref ir_i64(struct ir *ir, uint64_t v)
 {

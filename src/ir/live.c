@@ -111,7 +111,7 @@ static void live_number(struct ir_live *live, const struct ir *ir)
         live->at[k++] = 0;
         IR_EACH_INS(ir, b, r)
         {
-            if (ir->ins[r].op == IR_CONST)
+            if (ir_is_leaf(ir, r))
                 continue;
             if (ir->ins[r].op == IR_PHI) {
                 live->pos[r] = live->block_from[b];
@@ -142,7 +142,7 @@ typedef void live_use_fn(struct ir_live *live, const struct live_use *use);
 static void live_call(struct ir_live *live, const struct live_use *use, live_use_fn *fn)
 {
     const struct ir *ir = live->work->ir;
-    if (ir->ins[use->value].op != IR_CONST)
+    if (!ir_is_leaf(ir, use->value))
         fn(live, use);
 }
 
@@ -384,7 +384,7 @@ static void live_ranges_of_block(struct ir_live *live, uint32_t b)
     }
     IR_EACH_INS(ir, b, r)
     {
-        if (ir->ins[r].type == IR_VOID || ir->ins[r].op == IR_CONST)
+        if (ir->ins[r].type == IR_VOID || ir_is_leaf(ir, r))
             continue;
         live_new_interval(live, r);
         if (!ir_is_entrance(ir, b))

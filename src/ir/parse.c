@@ -328,6 +328,7 @@ static void parse_operands(struct parse *p, struct ir_ins *ins)
 {
     switch (ins->op) {
     case IR_CONST:
+    case IR_PC:
     case IR_GET:
     case IR_COUNT:
     case IR_TICK:
@@ -377,7 +378,11 @@ static void parse_note_prelude(struct parse *p, ir_ref r)
         return;
     }
     ir_link_prelude(ir, r);
-    if (ins->op == IR_CONST) {
+    if (ins->op == IR_PC) {
+        if (ins->imm != (int32_t)ins->imm)
+            parse_fail(p, "offset does not fit");
+        ir_share_add(ir, r);
+    } else if (ins->op == IR_CONST) {
         ins->imm = ir_imm_of(ins->type, (uint64_t)ins->imm);
         ir_share_add(ir, r);
     } else if ((uint64_t)ins->imm < ir->slots && !ir->slot_get[ins->imm]) {

@@ -97,6 +97,7 @@ static void print_operands(const struct ir *ir, ir_ref r, FILE *out)
     const struct ir_ins *ins = &ir->ins[r];
     switch (ins->op) {
     case IR_CONST:
+    case IR_PC:
     case IR_GET:
     case IR_COUNT:
     case IR_TICK:

@@ -75,7 +75,7 @@ void ir_share_clear(struct ir *ir)
     if (!ir->block_count)
         return;
     for (ir_ref r = ir->block[0].first; r && ir_is_prelude(ir->ins[r].op); r = ir->ins[r].next) {
-        if (ir->ins[r].op == IR_CONST)
+        if (ir_is_leaf(ir, r))
             ir_share_add(ir, r);
     }
 }

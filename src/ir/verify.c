@@ -175,7 +175,7 @@ static void verify_ins(struct verify *v, const struct ir_ins *ins)
     }
     verify_types(v, ins);
     verify_snap(v, ins);
-    if (ins->op == IR_LOAD || ins->op == IR_STORE)
+    if (ins->op == IR_LOAD || ins->op == IR_STORE || ins->op == IR_PC)
         verify_that(v, ins->imm == (int32_t)ins->imm, "offset");
     if (ins->op == IR_GET)
         verify_that(v, v->ir->slot_get[ins->imm] == v->at, "a second GET");

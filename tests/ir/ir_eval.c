@@ -416,6 +416,8 @@ static void eval_value(struct eval *e, ir_ref r)
     e->garbage = mix(e->garbage, r);
     if (ins->op == IR_CONST)
         e->value[r] = clip(ins->type, (uint64_t)ins->imm);
+    else if (ins->op == IR_PC)
+        e->value[r] = e->s->base + (uint64_t)ins->imm;
     else if (ins->op == IR_GET)
         e->value[r] = e->entry[ins->imm];
     else

@@ -14,6 +14,7 @@ struct eval_state {
     uint64_t slot[IR_MAX_SLOTS]; /* homes; at the end: the state that was left */
     uint8_t mem[EVAL_MEM];
     uint64_t retired, pc;
+    uint64_t base;    /* of PCs */
     uint64_t effects; /* hash over what calls and fences saw, in order */
     unsigned entry;   /* which of the region's entries, in the order of ENTERs */
     enum eval_exit exit;

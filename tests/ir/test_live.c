@@ -151,7 +151,7 @@ static void check_loop_uses(uint32_t b, uint32_t head)
     {
         for (unsigned k = 0; k < ir_argc(&ir->ins[r]); k++) {
             ir_ref a = ir->ins[r].arg[k];
-            if (ir->ins[a].op == IR_CONST || ir->ins[a].block == head)
+            if (ir_is_leaf(ir, a) || ir->ins[a].block == head)
                 continue;
             const struct ir_interval *interval = &live->interval[live->interval_of[a]];
             bool found = false;
@@ -177,7 +177,7 @@ static void check_program(void)
         }
         IR_EACH_INS(ir, b, r)
         {
-            if (ir->ins[r].type == IR_VOID || ir->ins[r].op == IR_CONST) {
+            if (ir->ins[r].type == IR_VOID || ir_is_leaf(ir, r)) {
                 require(live->interval_of[r] == UINT32_MAX, "has an interval", r);
                 continue;
             }
