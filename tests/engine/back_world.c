@@ -254,6 +254,7 @@ void world_target(struct back_target *t)
 {
     *t = (struct back_target){
         .pc_offset = offsetof(struct world, pc),
+        .base_offset = offsetof(struct world, base),
         .icount_offset = offsetof(struct world, icount),
         .exit_offset = offsetof(struct world, exit),
         .stop_at_pointer_offset = offsetof(struct world, stop_at_pointer),
@@ -437,10 +438,15 @@ static uint64_t eval_int1(unsigned op, bool wide, uint64_t a)
     }
 }
 
+static uint64_t eval_pc(const struct eval *e, uint32_t snap)
+{
+    return e->ir->snap[snap].pc - e->w->made_base + e->w->base;
+}
+
 /* Instructions that name a snapshot: the position is written before. */
 static void eval_position(struct eval *e, uint32_t snap)
 {
-    e->w->pc = e->ir->snap[snap].pc;
+    e->w->pc = eval_pc(e, snap);
 }
 
 static uint64_t eval_call(struct eval *e, const struct ir_ins *ins, const uint64_t *v)
@@ -545,7 +551,7 @@ static void eval_leave(struct eval *e, const struct ir_ins *ins, struct world_ex
                        enum back_thunk why)
 {
     out->why = why;
-    out->pc = e->ir->snap[ins->snap].pc;
+    out->pc = eval_pc(e, ins->snap);
     eval_home(e, ins->snap);
 }
 
@@ -561,6 +567,9 @@ static bool eval_ins(struct eval *e, ir_ref r, struct world_exit *out)
         return false;
     case IR_CONST:
         e->value[r] = eval_cut(ins->type, (uint64_t)ins->imm);
+        return false;
+    case IR_PC:
+        e->value[r] = w->base + (uint64_t)ins->imm;
         return false;
     case IR_GET:
         e->value[r] = eval_cut(ins->type, w->slot[ins->imm]);

@@ -24,6 +24,8 @@ enum { WORLD_CALL = BACK_HELPER_FIRST, WORLD_CALL_STATE, WORLD_CALL_EXITS, WORLD
 struct world {
     uint64_t slot[IR_MAX_SLOTS];
     uint64_t pc, icount, stop_at;
+    uint64_t base;      /* of relative regions */
+    uint64_t made_base; /* for the evaluator: base in the addresses of snapshots */
     uint64_t *stop_at_pointer;
     void **helpers;
     int exit;

@@ -166,10 +166,10 @@ static void world_settle(struct machine *m, struct world *w)
 }
 
 /* Offset in the code of an entry, whose pc is its number. */
-static uint64_t entry_at(const struct back_code *c, unsigned entry)
+static uint64_t entry_at(const struct back_code *c, unsigned entry, uint64_t base)
 {
     uint32_t i = 0;
-    while (entry && c->entries[i].pc != entry) {
+    while (entry && c->entries[i].pc + base != entry) {
         i++;
         assert_true(i < c->entry_count);
     }
@@ -191,12 +191,12 @@ static struct world_exit machine_run(struct machine *m)
     back_place(c, place, exec, &m->thunks, m->thunks_exec);
     uint64_t (*enter)(void *, const void *) =
         (uint64_t(*)(void *, const void *))(uintptr_t)(m->thunks_exec + m->thunks.enter);
-    uint64_t r = enter(&m->jit, exec + entry_at(c, m->entry));
+    uint64_t r = enter(&m->jit, exec + entry_at(c, m->entry, m->target.base));
     out.why = (enum back_thunk)(uint32_t)r;
     out.pc = m->jit.pc;
     if (out.why == BACK_THUNK_EXIT) {
         assert_true(r >> 32 < c->link_count);
-        out.pc = c->links[r >> 32].pc;
+        out.pc = c->links[r >> 32].pc + (m->target.relative ? m->jit.base : 0);
     }
     codemem_free(&m->memory, place, c->size);
     return out;
@@ -218,7 +218,7 @@ static bool world_same(const struct world *a, const struct world *b, char *what,
              (unsigned long long)a->icount, (unsigned long long)b->icount, a->fflags, b->fflags,
              a->exit, b->exit);
     return !memcmp(a->ram, b->ram, sizeof a->ram) && a->icount == b->icount &&
-           a->fflags == b->fflags && a->exit == b->exit;
+           a->fflags == b->fflags && a->exit == b->exit && a->base == b->base;
 }
 
 /* Compiles m->ir and runs it with `options`; fails the test when the worlds differ. */
@@ -232,6 +232,8 @@ static void machine_check(struct machine *m, uint64_t seed)
     m->eval = m->jit;
     world_settle(m, &m->eval);
     world_settle(m, &m->jit);
+    if (m->target.relative)
+        m->jit.base = rnd64(); /* whoever is entered finds out */
     if (!world_eval(&m->eval, m->ir, m->entry, &want, 1000000))
         fail_msg("seed %llu: the program does not end", (unsigned long long)seed);
     assert_true(ir_live_build(m->live, m->ir));
@@ -267,7 +269,7 @@ struct gen {
     uint32_t blocks;
     unsigned entries;
     uint64_t pc;
-    bool fp, calls;
+    bool fp, calls, relative;
 };
 
 static unsigned gen_type_of_slot(unsigned slot)
@@ -290,6 +292,8 @@ static ir_ref gen_get(struct gen *g, unsigned type)
         return ir_op2(g->ir, (enum ir_op)(IR_EQ + rnd(6)), gen_get(g, IR_I64), gen_get(g, IR_I64));
     if (g->count[type] && (type == IR_I1 || rnd(3)))
         return g->pool[type][rnd(g->count[type])];
+    if (type == IR_I64 && g->relative && rnd(4) == 0)
+        return ir_pc(g->ir, rnd(2) ? (int32_t)rnd64() : (int32_t)rnd(8192));
     if (rnd(4) == 0)
         return ir_const(g->ir, (enum ir_type)type,
                         type == IR_I32 || type == IR_F32 ? (int32_t)rnd64() : (int64_t)rnd64());
@@ -562,7 +566,7 @@ static unsigned gen_entrances(struct gen *g)
 
 static void gen_program(struct gen *g, struct ir *ir)
 {
-    *g = (struct gen){.ir = ir, .pc = 0x1000, .fp = rnd(2), .calls = rnd(2)};
+    *g = (struct gen){.ir = ir, .pc = 0x1000, .fp = rnd(2), .calls = rnd(2), .relative = rnd(2)};
     ir_reset(ir, WORLD_SLOTS, world_types);
     g->blocks = 1 + rnd(rnd(4) ? 6 : 24);
     unsigned length = rnd(8) ? 2 + rnd(16) : 60;
@@ -579,6 +583,16 @@ static void gen_program(struct gen *g, struct ir *ir)
     }
     for (uint32_t i = g->entries == 1; i < g->blocks; i++)
         ir_block_seal(ir, g->block[i]);
+}
+
+/* The region is compiled for some base, and runs at another. */
+static void machine_move(struct machine *m)
+{
+    m->target.relative = true;
+    m->target.base = rnd(1000) * UINT64_C(4096);
+    m->jit.base = rnd64() & ~UINT64_C(4095);
+    m->jit.made_base = m->target.base;
+    m->jit.pc = m->entry - m->target.base + m->jit.base;
 }
 
 static void check_seed(struct machine *m, uint64_t seed)
@@ -598,6 +612,8 @@ static void check_seed(struct machine *m, uint64_t seed)
         fail_msg("seed %llu: %s", (unsigned long long)seed, err.msg);
     world_random(&m->jit);
     m->entry = rnd(g.entries);
+    if (g.relative)
+        machine_move(m);
     machine_check(m, seed);
 }
 

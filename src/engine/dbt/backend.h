@@ -10,6 +10,7 @@
  *   r15  the instruction count
  *   rsp  aligned to 16; BACK_FRAME bytes from it on are the region's spill area
  *   MXCSR  all masked; rounds as the guest's frm says; its flags are not yet in the guest's fflags
+ *   rax  where the region is entered: the guest's pc
  *   all other registers are the allocator's
  *
  * A region is entered at its first byte, or at another of back_code.entries, with every slot in its
@@ -27,6 +28,11 @@
  * flags are the guest's new ones: they are moved to fflags when translated code is left and before
  * CALLs with IR_CALL_FPENV. In C the unit has its default mode. frm has to be one of the host's
  * modes, 0 to 3, while a region runs in which the rounding mode is dynamic: the owner sees to it.
+ *
+ * Relative regions (back_target.relative) serve at each address at which the guest maps their
+ * pages: PCs of the IR are computed from the base, a word of the guest state. Whoever enters the
+ * region has the pc in rax, from which it computes the base. Who comes from a region with the same
+ * base enters BACK_SKIP bytes further on, where that has been done.
  *
  * Position. Code refers to addresses outside itself only through rbp, through the table of helpers
  * that rbp + back_target.helpers_offset points to, and by rel32 fields that are recorded in struct
@@ -109,6 +115,15 @@ struct back_target {
      */
     int32_t jump_offset;
     uint32_t jump_entries;
+    /*
+     * Of what is compiled next: whether it is relative, to a word at base_offset; and the base in
+     * the addresses of blocks and snapshots of the IR. Then pcs in back_code are relative to it.
+     * Not with BACK_DIRECT; else base is 0, and there are no PCs in the IR.
+     */
+    bool relative;
+    uint64_t base, entry; /* entry: where the guest enters it first */
+    int32_t base_offset;
+#define BACK_SKIP 16
     struct host_features features;
     uint32_t random_seed; /* 0: none; else the allocator chooses at random among what is legal */
 };

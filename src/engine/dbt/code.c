@@ -30,6 +30,7 @@ static void dbt_target(struct back_target *t)
     t->helpers_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_HELPERS]);
     t->exit_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_EXIT]);
     t->jump_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_JUMP]);
+    t->base_offset = (int32_t)offsetof(struct rv_hart, engine[DBT_WORD_BASE]);
     memset(t->slot_type, IR_I64, FRONT_SLOTS);
     memset(t->slot_type + FRONT_SLOT_F, IR_F64, 32);
     t->mem_base_offset = (int32_t)offsetof(struct rv_hart, mem_base);

@@ -77,6 +77,7 @@ void compiler_run(struct compiler *c, struct compile_job *job)
                              .entry = job->entry,
                              .exts = job->exts,
                              .view = job->view & (uint8_t)~REGION_WINDOW,
+                             .relative = job->relative,
                              .host_time = job->host_time,
                              .entry_count = job->entry_count};
     memcpy(in.entries, job->entries, sizeof in.entries);
@@ -92,6 +93,9 @@ void compiler_run(struct compiler *c, struct compile_job *job)
     FILE *dump = job->dump ? open_memstream(&job->text, &length) : NULL;
     uint64_t start = compile_now();
     c->target.window_bits = job->window;
+    c->target.relative = job->relative;
+    c->target.base = job->relative ? job->page[0].va : 0;
+    c->target.entry = compile_pc(job);
     job->ok = front_build(c->ir, &in, &job->info) && !ir_optimize(c->ir, NULL, false, NULL) &&
               ir_live_build(c->live, c->ir) &&
               back_compile(c->back, &c->target, c->ir, c->live, &job->code, dump);
@@ -221,8 +225,9 @@ void compile_submit(struct compile_queue *q)
 /* Whether the job's region will be entered at pc, on the page at gpa if it begins there. */
 static bool job_enters(const struct compile_job *job, uint64_t pc, uint64_t gpa)
 {
-    if (compile_pc(job) == pc)
-        return job->page[0].gpa == gpa;
+    bool same = job->relative ? (compile_pc(job) ^ pc) % 4096 == 0 : compile_pc(job) == pc;
+    if (same && job->page[0].gpa == gpa)
+        return true;
     for (unsigned i = 0; i < job->entry_count; i++)
         if (job->entries[i] == pc)
             return true;

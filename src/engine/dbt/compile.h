@@ -30,6 +30,7 @@ struct compile_job {
     uint8_t window;                      /* back_target.window_bits */
     uint64_t entries[FRONT_MAX_ENTRIES]; /* where else it is entered */
     unsigned entry_count;
+    bool relative;  /* likewise */
     bool host_time; /* as front_input.host_time */
     bool all;       /* also what has never run; executed is not looked at */
     bool dump;      /* wants text */

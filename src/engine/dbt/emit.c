@@ -190,6 +190,7 @@ static bool emit_keeps_flags(const struct emit *e, ir_ref ref, ir_ref condition)
     switch (ins->op) {
     case IR_NOP:
     case IR_CONST:
+    case IR_PC:
     case IR_COUNT:
     case IR_TRUNC32:
     case IR_XEXT32:
@@ -377,7 +378,7 @@ static void emit_link(struct emit *e, ir_ref ref, uint64_t pc)
     struct emit_stub *s = emit_stub(e, STUB_LINK, ref);
     s->to = out->link_count++;
     asm_nop(&e->a, (3 - asm_pos(&e->a)) & 3);
-    out->links[s->to] = (struct back_link){.pc = pc, .field = asm_pos(&e->a) + 1};
+    out->links[s->to] = (struct back_link){.pc = pc - e->t->base, .field = asm_pos(&e->a) + 1};
     asm_jmp(&e->a, &s->label);
 }
 
@@ -387,6 +388,26 @@ static void emit_exit(struct emit *e, ir_ref ref)
     emit_home(e, ir_at(e->ir, ref)->snap);
     emit_count(e, snap->retired);
     emit_link(e, ref, snap->pc);
+}
+
+/* Compares rax with the pc of the entry of the jump cache at which it would be, where rcx points.
+ */
+static void emit_jump_compare(struct emit *e)
+{
+    asm_rr(&e->a, ASM_MOV, 4, RCX, RAX);
+    asm_ri(&e->a, ASM_SHL, 4, RCX, 3);
+    asm_ri(&e->a, ASM_AND, 4, RCX, (int32_t)((e->t->jump_entries - 1) << 4));
+    asm_rm(&e->a, ASM_ADD, 8, RCX, asm_mem(RBP, e->t->jump_offset));
+    asm_rm(&e->a, ASM_CMP, 8, RAX, asm_mem(RCX, 0));
+}
+
+/* As emit_jump_cached, with pc at an offset from the base. */
+static void emit_jump_relative(struct emit *e, int64_t offset, struct asm_label *miss)
+{
+    emit_pc_offset(e, RAX, offset);
+    emit_jump_compare(e);
+    asm_jcc(&e->a, CC_NE, miss);
+    asm_jmp_m(&e->a, asm_mem(RCX, 8));
 }
 
 /*
@@ -413,7 +434,9 @@ static void emit_link_stub(struct emit *e, struct emit_stub *s)
     struct asm_label miss = {0};
     asm_bind(&e->a, &s->label);
     link->stub = asm_pos(&e->a);
-    if (e->t->window_bits != BACK_DIRECT)
+    if (e->t->relative)
+        emit_jump_relative(e, (int64_t)link->pc, &miss);
+    else if (e->t->window_bits != BACK_DIRECT)
         emit_jump_cached(e, link->pc, &miss);
     asm_bind(&e->a, &miss);
     link->index = asm_pos(&e->a) + 1;
@@ -431,7 +454,10 @@ static void emit_exit_const(struct emit *e, ir_ref ref)
         emit_link(e, ref, (uint64_t)ir_at(e->ir, ins->arg[0])->imm);
         return;
     }
-    emit_jump_cached(e, (uint64_t)ir_at(e->ir, ins->arg[0])->imm, &miss);
+    if (emit_is_pc(e, ins->arg[0]))
+        emit_jump_relative(e, ir_at(e->ir, ins->arg[0])->imm, &miss);
+    else
+        emit_jump_cached(e, (uint64_t)ir_at(e->ir, ins->arg[0])->imm, &miss);
     asm_bind(&e->a, &miss);
     emit_thunk_jump(e, 0xe9, BACK_THUNK_INDIRECT);
 }
@@ -452,11 +478,7 @@ static void emit_exit_ind(struct emit *e, ir_ref ref)
     emit_home(e, ins->snap);
     emit_count(e, e->ir->snap[ins->snap].retired);
     emit_move(e, IR_I64, RAX, target);
-    asm_rr(&e->a, ASM_MOV, 4, RCX, RAX);
-    asm_ri(&e->a, ASM_SHL, 4, RCX, 3);
-    asm_ri(&e->a, ASM_AND, 4, RCX, (int32_t)((e->t->jump_entries - 1) << 4));
-    asm_rm(&e->a, ASM_ADD, 8, RCX, asm_mem(RBP, e->t->jump_offset));
-    asm_rm(&e->a, ASM_CMP, 8, RAX, asm_mem(RCX, 0));
+    emit_jump_compare(e);
     emit_thunk_jump(e, 0x0f85, BACK_THUNK_INDIRECT);
     asm_jmp_m(&e->a, asm_mem(RCX, 8));
 }
@@ -467,7 +489,7 @@ static void emit_exit_interp(struct emit *e, ir_ref ref)
     const struct ir_snap *snap = &e->ir->snap[ins->snap];
     emit_home(e, ins->snap);
     emit_count(e, snap->retired);
-    asm_mov_imm(&e->a, RAX, snap->pc);
+    emit_pc(e, RAX, snap->pc);
     asm_mr(&e->a, ASM_MOV, 8, asm_mem(RBP, e->t->pc_offset), RAX);
     emit_thunk_jump(e, 0xe9, BACK_THUNK_INTERP);
 }
@@ -489,6 +511,17 @@ static void emit_get(struct emit *e, ir_ref ref)
     emit_move(e, ins->type, emit_loc(e, ref), (ra_loc)(RA_HOME + ins->imm));
 }
 
+/* Where the region is entered for pc, which rax is: notes the base, in BACK_SKIP bytes. */
+static void emit_base(struct emit *e, uint64_t pc)
+{
+    uint32_t start = asm_pos(&e->a);
+    if (!e->t->relative)
+        return;
+    asm_lea(&e->a, 8, RCX, asm_mem(RAX, -(int32_t)(pc - e->t->base)));
+    asm_mr(&e->a, ASM_MOV, 8, asm_mem(RBP, e->t->base_offset), RCX);
+    asm_nop(&e->a, start + BACK_SKIP - asm_pos(&e->a));
+}
+
 /* The region is entered here: what is wanted from now on is brought where it lives. */
 static void emit_enter(struct emit *e, uint32_t block)
 {
@@ -500,7 +533,8 @@ static void emit_enter(struct emit *e, uint32_t block)
         return;
     }
     out->entries[out->entry_count++] =
-        (struct back_entry){.pc = e->ir->block[to].pc, .at = asm_pos(&e->a)};
+        (struct back_entry){.pc = e->ir->block[to].pc - e->t->base, .at = asm_pos(&e->a)};
+    emit_base(e, e->ir->block[to].pc);
     IR_EACH_INS(e->ir, 0, ref)
     if (ir_at(e->ir, ref)->op == IR_GET && ir_live_in(e->live, to, ref))
         emit_get(e, ref);
@@ -552,6 +586,7 @@ static void emit_ins(struct emit *e, ir_ref ref)
     switch (ins->op) {
     case IR_NOP:
     case IR_CONST:
+    case IR_PC:
     case IR_PHI:
         break;
     case IR_GET:
@@ -672,8 +707,7 @@ static void emit_block(struct emit *e, uint32_t block)
     {
         uint32_t pos = e->live->pos[ref];
         emit_note(e, ref);
-        if (next < e->ra.reload_count && ir_at(e->ir, ref)->op != IR_PHI &&
-            !ir_is_const(e->ir, ref))
+        if (next < e->ra.reload_count && ir_at(e->ir, ref)->op != IR_PHI && !ir_is_leaf(e->ir, ref))
             next = emit_reload(e, next, pos);
         emit_ins(e, ref);
         if (e->copy_count)
@@ -745,6 +779,8 @@ bool back_compile(struct back *b, const struct back_target *t, const struct ir *
     if (!emit_allocate(e))
         return false;
     emit_layout(e);
+    if (!ir_is_entrance(ir, 0))
+        emit_base(e, t->entry);
     emit_blocks(e);
     out->hot_size = asm_pos(&e->a);
     emit_stubs(e);

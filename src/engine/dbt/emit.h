@@ -121,10 +121,21 @@ static inline bool emit_is_imm32(const struct emit *e, ir_ref ref)
     return ir_is_const(e->ir, ref) && ir_at(e->ir, ref)->imm == (int32_t)ir_at(e->ir, ref)->imm;
 }
 
+static inline bool emit_is_pc(const struct emit *e, ir_ref ref)
+{
+    return ir_at(e->ir, ref)->op == IR_PC;
+}
+
 /* emit_move.c */
 struct asm_mem emit_mem(const struct emit *e, ra_loc l);
 /* A move of any to any, through rax when it must; keeps the flags. */
 void emit_move(struct emit *e, unsigned type, ra_loc to, ra_loc from);
+/*
+ * The guest address, known while compiling (emit_pc) or by its offset from the base, in a register;
+ * keeps the flags.
+ */
+void emit_pc(struct emit *e, enum asm_reg to, uint64_t pc);
+void emit_pc_offset(struct emit *e, enum asm_reg to, int64_t offset);
 void emit_moves_begin(struct emit *e);
 void emit_moves_add(struct emit *e, unsigned type, unsigned how, ra_loc to, ra_loc from);
 /* All that were added, as if at once; uses rax and xmm15. */

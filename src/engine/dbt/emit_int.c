@@ -163,7 +163,7 @@ static void emit_add_scaled(struct emit *e, ir_ref ref)
 static bool emit_and_move(struct emit *e, ir_ref ref)
 {
     struct emit_bin o = emit_bin(e, ref);
-    if (!ra_is_const(o.lb) || ra_is_const(o.la))
+    if (!ir_is_const(e->ir, o.b) || ra_is_const(o.la))
         return false;
     uint64_t mask = (uint64_t)ir_at(e->ir, o.b)->imm;
     enum asm_op op = mask == 0xff ? ASM_MOVZX8 : mask == 0xffff ? ASM_MOVZX16 : ASM_MOV;
@@ -219,7 +219,7 @@ static void emit_shift_x(struct emit *e, const struct emit_bin *o, enum asm_op o
 static void emit_shift(struct emit *e, ir_ref ref, enum asm_op op, enum asm_op x)
 {
     struct emit_bin o = emit_bin(e, ref);
-    if (ra_is_const(o.lb)) {
+    if (ir_is_const(e->ir, o.b)) {
         emit_shift_const(e, &o, op);
     } else if (x != ASM_OP_COUNT && e->t->features.bmi2) {
         emit_shift_x(e, &o, x);
@@ -280,7 +280,7 @@ static void emit_div(struct emit *e, ir_ref ref)
     bool is_signed = o.ins->op == IR_DIVS || o.ins->op == IR_REMS;
     struct emit_opnd b = emit_opnd_rm(e, o.b, true);
     emit_move(e, o.ins->type, EMIT_SCRATCH, o.la);
-    int64_t divisor = ra_is_const(o.lb) ? ir_at(e->ir, o.b)->imm : 0;
+    int64_t divisor = ir_is_const(e->ir, o.b) ? ir_at(e->ir, o.b)->imm : 0;
     struct emit_stub *zero = NULL, *minus = NULL;
     if (!divisor) {
         zero = emit_stub(e, STUB_DIV_ZERO, ref);

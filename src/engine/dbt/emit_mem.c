@@ -30,7 +30,11 @@ static struct asm_mem emit_tlb_mem(unsigned field)
 static void emit_address(struct emit *e, unsigned size, enum asm_reg d, ir_ref base, int32_t disp)
 {
     ra_loc l = emit_loc(e, base);
-    if (ra_is_const(l)) {
+    if (emit_is_pc(e, base)) {
+        emit_pc_offset(e, d, ir_at(e->ir, base)->imm);
+        if (disp)
+            asm_ri(&e->a, ASM_ADD, 8, d, disp);
+    } else if (ra_is_const(l)) {
         uint64_t v = (uint64_t)ir_at(e->ir, base)->imm + (uint64_t)(int64_t)disp;
         asm_mov_imm(&e->a, d, size == 4 ? (uint32_t)v : v);
     } else if (ra_is_gpr(l) && disp) {
@@ -202,7 +206,7 @@ void emit_store(struct emit *e, ir_ref ref)
     unsigned size = IR_MEM_SIZE(ins->aux), type = ir_at(e->ir, ins->arg[1])->type;
     ra_loc v = emit_loc(e, ins->arg[1]);
     struct emit_access access = emit_reach(e, ref, TLB_WTAG);
-    if (ra_is_const(v) && (size < 8 || emit_is_imm32(e, ins->arg[1]))) {
+    if (ir_is_const(e->ir, ins->arg[1]) && (size < 8 || emit_is_imm32(e, ins->arg[1]))) {
         emit_site(e, &access);
         asm_mi(&e->a, ASM_MOV, size, access.at, (int32_t)ir_at(e->ir, ins->arg[1])->imm);
     } else if (ra_is_fp(v) && size >= 4) {

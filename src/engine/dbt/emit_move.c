@@ -11,17 +11,38 @@ struct asm_mem emit_mem(const struct emit *e, ra_loc l)
     return asm_mem(RSP, (int32_t)(l - RA_FRAME) * 8);
 }
 
-static uint64_t emit_const_bits(const struct emit *e, ra_loc from, unsigned type)
+void emit_pc_offset(struct emit *e, enum asm_reg to, int64_t offset)
 {
-    uint64_t v = (uint64_t)ir_at(e->ir, from & (RA_CONST - 1))->imm;
-    return emit_size(type) == 4 ? (uint32_t)v : v;
+    asm_rm(&e->a, ASM_MOV, 8, to, asm_mem(RBP, e->t->base_offset));
+    if (offset)
+        asm_lea(&e->a, 8, to, asm_mem(to, (int32_t)offset));
+}
+
+void emit_pc(struct emit *e, enum asm_reg to, uint64_t pc)
+{
+    if (e->t->relative)
+        emit_pc_offset(e, to, (int64_t)(pc - e->t->base));
+    else
+        asm_mov_imm(&e->a, to, pc);
+}
+
+/* A CONST or PC. */
+static void emit_leaf(struct emit *e, enum asm_reg to, ra_loc from, unsigned type)
+{
+    const struct ir_ins *ins = ir_at(e->ir, from & (RA_CONST - 1));
+    if (ins->op == IR_PC)
+        emit_pc_offset(e, to, ins->imm);
+    else
+        asm_mov_imm(&e->a, to, emit_size(type) == 4 ? (uint32_t)ins->imm : (uint64_t)ins->imm);
+    if (ins->op == IR_PC && emit_size(type) == 4)
+        asm_rr(&e->a, ASM_MOV, 4, to, to);
 }
 
 static void emit_move_to_gpr(struct emit *e, unsigned size, enum asm_reg to, ra_loc from,
                              unsigned type)
 {
     if (ra_is_const(from))
-        asm_mov_imm(&e->a, to, emit_const_bits(e, from, type));
+        emit_leaf(e, to, from, type);
     else if (ra_is_gpr(from))
         asm_rr(&e->a, ASM_MOV, size, to, (enum asm_reg)from);
     else if (ra_is_fp(from))
@@ -38,11 +59,17 @@ static void emit_move_to_xmm(struct emit *e, unsigned size, enum asm_xmm to, ra_
     } else if (ra_is_mem(from)) {
         asm_xm(&e->a, size == 8 ? ASM_MOVSD : ASM_MOVSS, to, emit_mem(e, from));
     } else if (ra_is_const(from)) {
-        asm_mov_imm(&e->a, EMIT_SCRATCH, emit_const_bits(e, from, type));
+        emit_leaf(e, EMIT_SCRATCH, from, type);
         asm_xr(&e->a, ASM_MOVD, size, to, EMIT_SCRATCH);
     } else {
         asm_xr(&e->a, ASM_MOVD, size, to, (enum asm_reg)from);
     }
+}
+
+/* Whether a CONST can be an immediate operand of that size. */
+static bool emit_fits_imm(const struct emit *e, unsigned size, ir_ref ref)
+{
+    return ir_is_const(e->ir, ref) && (size == 4 || emit_is_imm32(e, ref));
 }
 
 static void emit_move_to_mem(struct emit *e, unsigned size, struct asm_mem to, ra_loc from,
@@ -52,9 +79,9 @@ static void emit_move_to_mem(struct emit *e, unsigned size, struct asm_mem to, r
         asm_mr(&e->a, ASM_MOV, size, to, (enum asm_reg)from);
     } else if (ra_is_fp(from)) {
         asm_mx(&e->a, size == 8 ? ASM_MOVSD : ASM_MOVSS, to, emit_xmm(from));
-    } else if (ra_is_const(from) &&
-               (size == 4 || emit_is_imm32(e, (ir_ref)(from & (RA_CONST - 1))))) {
-        asm_mi(&e->a, ASM_MOV, size, to, (int32_t)(uint32_t)emit_const_bits(e, from, type));
+    } else if (ra_is_const(from) && emit_fits_imm(e, size, (ir_ref)(from & (RA_CONST - 1)))) {
+        asm_mi(&e->a, ASM_MOV, size, to,
+               (int32_t)(uint32_t)ir_at(e->ir, from & (RA_CONST - 1))->imm);
     } else {
         emit_move_to_gpr(e, size, EMIT_SCRATCH, from, type);
         asm_mr(&e->a, ASM_MOV, size, to, EMIT_SCRATCH);

@@ -14,6 +14,9 @@
 enum slow_kind { SLOW_LOAD, SLOW_STORE, SLOW_AMO, SLOW_FP, SLOW_CALL, SLOW_INT, SLOW_STOP };
 
 enum { SLOW_SNAP = 1u << 4, SLOW_STATE = 1u << 5, SLOW_EXITS = 1u << 6, SLOW_FPENV = 1u << 7 };
+#define SLOW_BASE (1u << 10) /* D_PC is relative to the base */
+#define PLACE_BASE 0x4000u   /* of a place in the pool: likewise */
+_Static_assert(IR_MAX_INS <= PLACE_BASE, "an index into the pool");
 
 /* Words of a descriptor. A place is a ra_loc | type << 16; constants: index into the pool. */
 enum {
@@ -87,7 +90,7 @@ static uint32_t emit_place(struct emit *e, ir_ref ref)
         e->pool[e->pool_count++] = (uint64_t)ir_at(e->ir, ref)->imm;
         e->pool_of[ref] = (uint16_t)e->pool_count;
     }
-    return RA_CONST | (e->pool_of[ref] - 1u);
+    return RA_CONST | (emit_is_pc(e, ref) ? PLACE_BASE : 0) | (e->pool_of[ref] - 1u);
 }
 
 static void emit_desc_snap(struct emit *e, uint32_t snap)
@@ -169,11 +172,13 @@ static uint32_t emit_desc(struct emit *e, ir_ref ref)
     uint32_t *d = emit_desc_words(e, D_ARG + args);
     if (!d)
         return 0;
+    uint64_t pc = ins->snap ? snap->pc - e->t->base : 0;
     uint32_t retired = ins->snap && ins->op != IR_TICK ? snap->retired : 0;
-    d[D_KIND] = emit_slow_kind(ins) | (ins->snap ? SLOW_SNAP : 0u) | args << 8 | retired << 16;
+    d[D_KIND] = emit_slow_kind(ins) | (ins->snap ? SLOW_SNAP : 0u) | args << 8 | retired << 16 |
+                (e->t->relative ? SLOW_BASE : 0u);
     d[D_EXTRA] = emit_slow_extra(e, ins);
-    d[D_PC] = ins->snap ? (uint32_t)snap->pc : 0;
-    d[D_PC_HIGH] = ins->snap ? (uint32_t)(snap->pc >> 32) : 0;
+    d[D_PC] = (uint32_t)pc;
+    d[D_PC_HIGH] = (uint32_t)(pc >> 32);
     d[D_RESULT] = emit_loc(e, ref) | (uint32_t)ins->type << 16;
     d[D_IMM] = (uint32_t)ins->imm;
     d[D_SNAP] = 0;
@@ -252,13 +257,19 @@ static uint64_t slow_read_sized(const void *p, unsigned type)
     return v;
 }
 
+static uint64_t slow_base(const struct slow *s)
+{
+    return slow_read_sized(s->state + s->t->base_offset, IR_I64);
+}
+
 static uint64_t slow_get(const struct slow *s, uint32_t place, unsigned type)
 {
     ra_loc l = (ra_loc)place;
     uint64_t v = 0;
     if (ra_is_const(l)) {
         const uint8_t *pool = (const uint8_t *)s->desc + (int32_t)s->desc[D_POOL];
-        memcpy(&v, pool + (size_t)(l & (RA_CONST - 1)) * 8, 8);
+        memcpy(&v, pool + (size_t)(l & (PLACE_BASE - 1)) * 8, 8);
+        v += l & PLACE_BASE ? slow_base(s) : 0;
     } else if (ra_is_reg(l)) {
         v = s->regs[l];
     } else if (ra_is_frame(l)) {
@@ -310,6 +321,8 @@ static void slow_home(const struct slow *s)
 static void slow_position(const struct slow *s)
 {
     uint64_t pc = s->desc[D_PC] | (uint64_t)s->desc[D_PC_HIGH] << 32;
+    if (s->desc[D_KIND] & SLOW_BASE)
+        pc += slow_base(s);
     uint64_t icount = s->regs[R15] + desc_retired(s->desc[D_KIND]);
     memcpy(s->state + s->t->pc_offset, &pc, 8);
     memcpy(s->state + s->t->icount_offset, &icount, 8);

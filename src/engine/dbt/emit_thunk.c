@@ -45,6 +45,7 @@ static void thunk_enter(struct asm_buf *a, const struct back_target *t, struct a
     asm_ri(a, ASM_AND, 4, RAX, 7);
     asm_lea(a, 8, RCX, asm_mem_label(data));
     asm_m(a, ASM_LDMXCSR, 4, asm_mem_index(RCX, RAX, 2, 0));
+    asm_rm(a, ASM_MOV, 8, RAX, asm_mem(RBP, t->pc_offset));
     asm_jmp_r(a, RSI);
 }
 

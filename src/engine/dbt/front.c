@@ -542,7 +542,7 @@ static void build_insn(struct front *f, const struct rv_insn *in)
         front_set_x(f, in->rd, imm64(f, in));
         break;
     case RV_KIND_AUIPC:
-        front_set_x(f, in->rd, ir_i64(f->ir, f->pc + (uint64_t)(int64_t)in->imm));
+        front_set_x(f, in->rd, front_pc(f, f->pc + (uint64_t)(int64_t)in->imm));
         break;
     case RV_KIND_FLOAD:
     case RV_KIND_FSTORE:
@@ -580,7 +580,7 @@ static void exit_to(struct front *f, uint64_t pc)
     if (front_has_page(f, pc))
         ir_exit(f->ir, ir_snapshot(f->ir, pc, 0));
     else
-        ir_exit_ind(f->ir, ir_i64(f->ir, pc), ir_snapshot(f->ir, pc, 0));
+        ir_exit_ind(f->ir, front_pc(f, pc), ir_snapshot(f->ir, pc, 0));
 }
 
 /* Goes on at pc from the end of the current block, whose instructions have been counted. */
@@ -632,7 +632,7 @@ static void build_return(struct front *f, ir_ref target)
     struct ir *ir = f->ir;
     const struct front_context *c = &f->contexts[f->context];
     uint32_t back = ir_block_new(ir, c->return_pc), away = ir_block_new(ir, f->pc);
-    ir_branch(ir, ir_op2(ir, IR_EQ, target, ir_i64(ir, c->return_pc)), back, away,
+    ir_branch(ir, ir_op2(ir, IR_EQ, target, front_pc(f, c->return_pc)), back, away,
               IR_BRANCH_LIKELY);
     ir_block_begin(ir, back);
     ir_block_seal(ir, back);
@@ -647,7 +647,7 @@ static void build_jalr(struct front *f, const struct rv_insn *in)
     struct ir *ir = f->ir;
     ir_ref target = ir_op2(ir, IR_ADD, front_get_x(f, in->rs1), imm64(f, in));
     target = ir_op2(ir, IR_AND, target, ir_i64(ir, ~UINT64_C(1)));
-    front_set_x(f, in->rd, ir_i64(ir, f->pc + in->len));
+    front_set_x(f, in->rd, front_pc(f, f->pc + in->len));
     ir_count(ir, f->retired + 1);
     if (f->context && front_is_return(in))
         build_return(f, target);
@@ -660,7 +660,7 @@ static void build_jal(struct front *f, const struct rv_insn *in)
     struct ir *ir = f->ir;
     uint64_t next = f->pc + in->len, target = f->pc + (uint64_t)(int64_t)in->imm;
     unsigned called = in->rd ? front_call_context(f, f->context, next) : 0;
-    front_set_x(f, in->rd, ir_i64(ir, next));
+    front_set_x(f, in->rd, front_pc(f, next));
     if (!in->rd && in->imm <= 0 && front_block_at(f, f->context, target)) {
         ir_tick(ir, f->retired + 1, ir_snapshot(ir, target, 0));
         go_to(f, f->context, target);

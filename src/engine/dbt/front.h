@@ -47,6 +47,7 @@ struct front_input {
     unsigned entry; /* offset of the first instruction, even */
     uint64_t exts;  /* as for rv_decode */
     uint8_t view;   /* enum rv_view: of code and data */
+    bool relative;  /* addresses are relative to the first page's: the code serves at others, too */
     bool host_time; /* the time is the host's: it may be read in the middle of a region */
     /*
      * For front_pages: fills *out with the page that holds pc. False: it is not at hand, or no

@@ -85,6 +85,17 @@ static inline void front_set_x(struct front *f, unsigned r, ir_ref v)
         ir_slot_write(f->ir, r, v);
 }
 
+/* A guest address as a value: relative to the region's base, if it is one that is. */
+static inline ir_ref front_pc(struct front *f, uint64_t pc)
+{
+    int64_t offset = (int64_t)(pc - f->page[0].va);
+    if (!f->in->relative)
+        return ir_i64(f->ir, pc);
+    if (offset == (int32_t)offset)
+        return ir_pc(f->ir, (int32_t)offset);
+    return ir_op2(f->ir, IR_ADD, ir_pc(f->ir, 0), ir_i64(f->ir, (uint64_t)offset));
+}
+
 static inline uint32_t front_snap_here(struct front *f)
 {
     return ir_snapshot(f->ir, f->pc, f->retired);

@@ -13,6 +13,7 @@ enum {
     DBT_WORD_JUMP,    /* address of the jump cache of the current view */
     DBT_WORD_EXIT,    /* not 0: a helper wants the region to be left */
     DBT_WORD_REFUSED, /* not 0: of a process: the host has refused the access that a helper does */
+    DBT_WORD_BASE,    /* of the region that is running, if it is relative */
     DBT_WORD_FP_BAD,  /* not 0: frm is none of the host's rounding modes */
 };
 

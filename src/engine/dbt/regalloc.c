@@ -151,7 +151,7 @@ static bool ra_new_bundle(struct ra *ra, ir_ref value, bool early)
 {
     struct ra_work *w = ra->work;
     uint32_t interval = w->live->interval_of[value];
-    if (interval == UINT32_MAX || ra->loc[value] == RA_FLAGS || ir_is_const(w->ir, value))
+    if (interval == UINT32_MAX || ra->loc[value] == RA_FLAGS || ir_is_leaf(w->ir, value))
         return true;
     const struct ir_interval *v = &w->live->interval[interval];
     struct ra_bundle *b = &w->bundle[w->bundle_count];
@@ -264,7 +264,7 @@ static void ra_merge_phi(struct ra_work *w, ir_ref phi)
     uint32_t n = ir->block[ir_at(ir, phi)->block].pred_count;
     const ir_ref *arg = ir_phi_args(ir, phi);
     for (uint32_t i = 0; i < n; i++)
-        if (!ir_is_const(ir, arg[i]) && !(ra_is_random(w) && ra_random(w, 4) == 0))
+        if (!ir_is_leaf(ir, arg[i]) && !(ra_is_random(w) && ra_random(w, 4) == 0))
             ra_merge(w, phi, arg[i]);
 }
 

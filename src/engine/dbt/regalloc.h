@@ -9,8 +9,8 @@
  * positions for each register, so that a test costs a few words.
  *
  * A value has one location for all its life, except PHIs: the emitter moves their arguments on the
- * edges. CONSTs have none. A value nobody wants has the location RA_NONE. One that lives in memory
- * may be *reloaded*: within a block, from one use to another, a register has a copy of it.
+ * edges. CONSTs and PCs have none. A value nobody wants has the location RA_NONE. One that lives in
+ * memory may be *reloaded*: within a block, from one use to another, a register has a copy of it.
  *
  * Registers are numbered 0 to 15 (integer) and 16 to 31 (floating point); what they are is the
  * host's business.
@@ -29,7 +29,7 @@ enum {
     RA_HOME = 0x800,  /* + slot of the IR */
     RA_FLAGS = 0x900, /* I1: in the host's condition flags; set by the emitter */
     RA_NONE = 0xfff,
-    RA_CONST = 0x8000, /* + ir_ref of the CONST */
+    RA_CONST = 0x8000, /* + ir_ref of the CONST or PC */
 };
 _Static_assert(IR_MAX_INS <= 0x8000, "a reference fits a location");
 
@@ -117,5 +117,5 @@ bool ra_run(struct ra *ra, const struct ir *ir, const struct ir_live *live,
 
 static inline ra_loc ra_where(const struct ra *ra, const struct ir *ir, ir_ref ref)
 {
-    return ir_is_const(ir, ref) ? (ra_loc)(RA_CONST | ref) : ra->loc[ref];
+    return ir_is_leaf(ir, ref) ? (ra_loc)(RA_CONST | ref) : ra->loc[ref];
 }
