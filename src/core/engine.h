@@ -20,6 +20,7 @@ struct engine_stats {
     uint64_t given_up;              /* not compiled, for want of anything to compile or of room */
     uint64_t code_bytes, compile_ns;
     uint64_t loaded;         /* regions that an earlier process has compiled */
+    uint64_t moved;          /* times that a region was found at another address than before */
     uint64_t starts_over;    /* times that all code was dropped, because there was no room */
     uint64_t links;          /* exits that were linked to another region */
     uint64_t region_entries; /* from outside, and why regions came back: */

@@ -27,7 +27,9 @@
  *     empties the jump caches.
  *  8. After fence.i the jump caches may stay if no page of any region in them has changed; links
  *     lead to such pages only.
- *  9. In a process a page has one address and one translation for all threads, and pages and
+ *  9. A relative region (region.h) is entered where all its pages are. Whoever enters it from here
+ *     writes h->pc, from which its base is computed. A link leads to one with the same base.
+ * 10. In a process a page has one address and one translation for all threads, and pages and
  *     regions go only while no thread runs (engine_ops.code_changed). So links lead to any region,
  *     and are taken back when it goes; rules 1, 5 and 8 have nothing to ask. Who is not in a region
  *     holds the lock of struct dbt_code.
@@ -102,10 +104,10 @@ static void dbt_note_page(struct dbt *d, struct code_page *page)
     d->cached_count++;
 }
 
-static void dbt_put_jump(struct dbt *d, const struct region *r)
+static void dbt_put_jump(struct dbt *d, const struct region *r, uint64_t pc)
 {
-    jump_cache_put(&d->jumps, d->jump, r->pc, region_code(&d->code->regions, r));
-    for (unsigned i = 0; i < r->pages && !d->code->shared; i++) /* else rule 9 */
+    jump_cache_put(&d->jumps, d->jump, pc, region_code(&d->code->regions, r));
+    for (unsigned i = 0; i < r->pages && !d->code->shared; i++) /* else rule 10 */
         dbt_note_page(d, r->page[i].page);
 }
 
@@ -218,8 +220,8 @@ static void dbt_hot(struct vcpu *v, struct code_page *page, unsigned slot, uint6
 
 /* ---- running ---- */
 
-/* Whether the region can be entered now (rules 1 and 3). */
-static bool region_fits(struct vcpu *v, const struct region *r)
+/* Whether the region can be entered now for pc (rules 1 and 3). */
+static bool region_fits(struct vcpu *v, const struct region *r, uint64_t pc)
 {
     const struct rv_hart *h = v->arch;
     if (!r || !r->code)
@@ -230,7 +232,7 @@ static bool region_fits(struct vcpu *v, const struct region *r)
     if (d->code->shared)
         return true; /* its pages are what they were as long as it is there */
     for (unsigned i = 1; i < r->pages; i++)
-        if (interp_page_at(v, r->page[i].va) != r->page[i].page)
+        if (interp_page_at(v, region_page_va(r, i, pc)) != r->page[i].page)
             return false;
     /* A look at its pages may have found that they have changed. */
     return r->code && !d->code->regions.full;
@@ -266,9 +268,9 @@ static struct region *dbt_next(struct vcpu *v)
             return NULL;
         dbt_interrupt(v);
     }
-    if (!region_fits(v, r))
+    if (!region_fits(v, r, h->pc))
         return NULL;
-    dbt_put_jump(d, r);
+    dbt_put_jump(d, r, h->pc);
     return r;
 }
 
@@ -278,17 +280,17 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
     const struct region_link *l = &d->code->regions.link[index];
-    h->pc = l->pc;
+    h->pc = l->pc + (d->code->regions.region[l->region].relative ? h->engine[DBT_WORD_BASE] : 0);
     struct code_page *page = dbt_page(h, h->pc);
     struct region *to = page ? dbt_find(v, page, h->pc) : NULL;
     if (!to || !to->code)
         return dbt_next(v);
-    if (!region_fits(v, to))
+    if (!region_fits(v, to, h->pc))
         return NULL;
     if (region_link_to(&d->code->regions, index, to))
         d->stats.links++;
     else
-        dbt_put_jump(d, to);
+        dbt_put_jump(d, to, h->pc);
     return to;
 }
 
@@ -350,9 +352,9 @@ static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc
     struct region *r = dbt_find(v, page, pc);
     if (!r)
         r = dbt_compile(v, page, pc);
-    if (!region_fits(v, r))
+    if (!region_fits(v, r, pc))
         return NULL;
-    dbt_put_jump(d, r);
+    dbt_put_jump(d, r, pc);
     return dbt_code_of(d, r);
 }
 

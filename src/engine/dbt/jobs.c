@@ -57,6 +57,7 @@ void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_pag
     job->window = h->process ? BACK_DIRECT : job->view & REGION_WINDOW ? WINDOW_BITS : 0;
     memcpy(job->entries, in.entries, sizeof job->entries);
     job->entry_count = in.entry_count;
+    job->relative = !h->process && h->view == RV_VIEW_U;
     job->host_time = v->clock && !v->clock->is_virtual;
     job->all = d->code->eager;
     job->dump = d->code->dump;
@@ -74,7 +75,11 @@ void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_pag
 static bool job_place(struct vcpu *v, const struct compile_job *job, struct region_place *place)
 {
     *place = (struct region_place){
-        .pc = compile_pc(job), .view = job->view, .pages = (uint8_t)job->pages};
+        .pc = compile_pc(job),
+        .relative = job->relative,
+        .view = job->view,
+        .pages = (uint8_t)job->pages,
+    };
     for (unsigned i = 0; i < job->pages; i++) {
         struct code_page *page = interp_page(v, job->page[i].gpa);
         if (!page || memcmp(page->bytes, job->page[i].bytes, sizeof page->bytes))
@@ -107,13 +112,14 @@ static void job_install_entries(struct vcpu *v, const struct region *r,
     struct dbt_code *c = dbt_of(v)->code;
     for (uint32_t i = 1; i < code->entry_count; i++) {
         const struct back_entry *e = &code->entries[i];
-        struct code_page *page = region_page_of(place, e->pc);
-        if (!page || region_find(&c->regions, e->pc, r->view, page) ||
+        uint64_t pc = e->pc + region_base(place);
+        struct code_page *page = region_page_of(place, pc);
+        if (!page || region_find(&c->regions, pc, r->view, page) ||
             !region_add_entry(&c->regions, r, e))
             continue;
         if (c->warm)
-            warm_remove(c->warm, e->pc);
-        interp_install(page, (unsigned)(e->pc % RV_PAGE / 2));
+            warm_remove(c->warm, pc);
+        interp_install(page, (unsigned)(pc % RV_PAGE / 2));
     }
 }
 
@@ -133,14 +139,23 @@ static void job_keep(struct vcpu *v, const struct compile_job *job,
     }
 }
 
+/* Whether there is a region that serves at the place. */
+static bool job_is_there(struct vcpu *v, const struct region_place *place)
+{
+    const struct regions *rs = &dbt_of(v)->code->regions;
+    const struct region *r = region_find(rs, place->pc, place->view, place->page[0].page);
+    while (r && region_conflicts(r, place))
+        r = region_find_next(rs, r);
+    return r;
+}
+
 /* Installs what a job has made. NULL: there is no room, or the page has changed (rule 4). */
 static struct region *job_install(struct vcpu *v, const struct compile_job *job)
 {
     struct dbt *d = dbt_of(v);
     struct region_place place;
     d->code->stats.compile_ns += job->ns;
-    if (d->code->regions.full || !job_place(v, job, &place) ||
-        region_find(&d->code->regions, place.pc, job->view, place.page[0].page))
+    if (d->code->regions.full || !job_place(v, job, &place) || job_is_there(v, &place))
         return NULL;
     struct region *r = region_add(&d->code->regions, &place, job->ok ? &job->code : NULL);
     job_dump(d, job, r);
@@ -169,12 +184,6 @@ void dbt_keep_job(struct vcpu *v, const struct compile_job *job)
         job_keep(v, job, &place, NULL);
 }
 
-static bool job_is_there(struct vcpu *v, const struct region_place *place)
-{
-    struct regions *rs = &dbt_of(v)->code->regions;
-    return region_find(rs, place->pc, place->view, place->page[0].page) != NULL;
-}
-
 /* Installs what an earlier process has compiled. NULL: it is not there or not good. */
 static struct region *job_load(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
@@ -199,10 +208,27 @@ static struct region *job_load(struct vcpu *v, struct code_page *page, uint64_t 
     return r->pc == pc ? r : region_find(&d->code->regions, pc, r->view, page);
 }
 
+/* Whether the guest is known to have another page, at pc, where the region has one of its own. */
+static bool region_is_elsewhere(const struct vcpu *v, const struct region *r, uint64_t pc)
+{
+    for (unsigned i = 1; i < r->pages && r->relative; i++) {
+        const struct code_page *page = dbt_page(v->arch, region_page_va(r, i, pc));
+        if (page && page != r->page[i].page)
+            return true;
+    }
+    return false;
+}
+
 struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     struct region *r = region_find(&d->code->regions, pc, dbt_view(v->arch), page);
+    while (r && region_is_elsewhere(v, r, pc))
+        r = region_find_next(&d->code->regions, r);
+    if (r && r->relative && pc - r->pc != r->base) {
+        r->base = pc - r->pc;
+        d->code->stats.moved++;
+    }
     if (!r && d->code->persist && interp_installed(page, (unsigned)(pc % RV_PAGE / 2)))
         r = job_load(v, page, pc);
     return r;

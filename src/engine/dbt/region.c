@@ -16,27 +16,51 @@
 
 /* ---- the table ---- */
 
-static uint32_t *region_bucket(struct regions *rs, uint64_t pc, unsigned view)
+static uint32_t region_bucket(uint64_t pc, unsigned view, const struct code_page *page)
 {
-    uint64_t key = (pc ^ pc >> 17 ^ (uint64_t)view << 13) / 2;
-    return &rs->hash[key * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (REGION_HASH - 1)];
+    uint64_t key = (page->gpa ^ pc % RV_PAGE ^ (uint64_t)view << 52) / 2;
+    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (REGION_HASH - 1));
 }
 
-struct region *region_find(struct regions *rs, uint64_t pc, unsigned view,
-                           const struct code_page *page)
+/* In a chain, from index + 1 on. */
+static struct region *region_search(const struct regions *rs, uint32_t i, uint64_t pc,
+                                    unsigned view, const struct code_page *page)
 {
-    for (uint32_t i = *region_bucket(rs, pc, view); i; i = rs->region[i - 1].hash_next) {
+    for (; i; i = rs->region[i - 1].hash_next) {
         struct region *r = &rs->region[i - 1];
-        if (r->pc == pc && r->view == view && r->page[0].page == page)
+        if (r->view == view && r->page[0].page == page &&
+            (r->relative ? r->pc % RV_PAGE == pc % RV_PAGE : r->pc == pc))
             return r;
     }
     return NULL;
 }
 
+struct region *region_find(const struct regions *rs, uint64_t pc, unsigned view,
+                           const struct code_page *page)
+{
+    return region_search(rs, rs->hash[region_bucket(pc, view, page)], pc, view, page);
+}
+
+struct region *region_find_next(const struct regions *rs, const struct region *r)
+{
+    return region_search(rs, r->hash_next, r->pc, r->view, r->page[0].page);
+}
+
+bool region_conflicts(const struct region *r, const struct region_place *place)
+{
+    for (unsigned i = 0; i < r->pages; i++) {
+        const struct code_page *page = region_page_of(place, region_page_va(r, i, place->pc));
+        if (page && page != r->page[i].page)
+            return true;
+    }
+    return false;
+}
+
 static void region_unhash(struct regions *rs, uint32_t index)
 {
     struct region *r = &rs->region[index];
-    for (uint32_t *p = region_bucket(rs, r->pc, r->view); *p; p = &rs->region[*p - 1].hash_next)
+    uint32_t bucket = region_bucket(r->pc, r->view, r->page[0].page);
+    for (uint32_t *p = &rs->hash[bucket]; *p; p = &rs->region[*p - 1].hash_next)
         if (*p == index + 1) {
             *p = r->hash_next;
             return;
@@ -153,10 +177,12 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
         rs->full = true;
         return NULL;
     }
-    uint32_t *bucket = region_bucket(rs, place->pc, place->view);
+    uint32_t *bucket = &rs->hash[region_bucket(place->pc, place->view, place->page[0].page)];
     struct region *r = &rs->region[rs->count++];
     *r = (struct region){
-        .pc = place->pc,
+        .pc = place->pc - region_base(place),
+        .base = region_base(place),
+        .relative = place->relative,
         .code = rw,
         .size = rw ? (uint32_t)code->size : 0,
         .hash_next = *bucket,
@@ -165,6 +191,8 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
         .pages = place->pages,
     };
     memcpy(r->page, place->page, sizeof r->page);
+    for (unsigned i = 0; i < r->pages; i++)
+        r->page[i].va -= r->base;
     *bucket = rs->count;
     region_list(rs, r);
     if (rw) {
@@ -182,7 +210,7 @@ struct region *region_add_entry(struct regions *rs, const struct region *r,
         own++;
     if (rs->count == MAX_REGIONS || own == r->pages)
         return NULL;
-    uint32_t *bucket = region_bucket(rs, entry->pc, r->view);
+    uint32_t *bucket = &rs->hash[region_bucket(entry->pc, r->view, r->page[own].page)];
     struct region *e = &rs->region[rs->count++];
     *e = *r;
     e->pc = entry->pc;
@@ -237,6 +265,7 @@ static bool region_has_page(const struct region *r, const struct region_page *p)
 static bool region_may_link(const struct regions *rs, const struct region *from,
                             const struct region *to)
 {
+    /* Relative ones have the same base if the place is the same for both. */
     for (unsigned i = 0; i < to->pages && !rs->process; i++)
         if (!region_has_page(from, &to->page[i]))
             return false;
@@ -247,13 +276,13 @@ bool region_link_to(struct regions *rs, uint32_t link, struct region *to)
 {
     struct region_link *l = &rs->link[link];
     const struct region *from = &rs->region[l->region];
-    if (!region_may_link(rs, from, to))
+    if (l->pc != to->pc || from->relative != to->relative || !region_may_link(rs, from, to))
         return false;
     if (rs->process && !l->next) {
         l->next = to->incoming;
         to->incoming = link + 1;
     }
-    asm_patch_rel32(from->code + l->field, to->code);
+    asm_patch_rel32(from->code + l->field, to->code + (to->relative ? BACK_SKIP : 0));
     return true;
 }
 

@@ -9,6 +9,11 @@
  * When a page's bytes change all its regions go at once, and the links to them. Everything is
  * bounded; what does not fit sets `full`, and the owner starts over with regions_reset.
  *
+ * Regions of a machine's user code are relative (backend.h): what they are found by is the page
+ * they begin on, wherever the guest has mapped it, and they serve wherever their other pages are
+ * mapped at the same distance. So a library is compiled once for all processes. Their addresses
+ * here are relative to the base, the address of their first page. All others have base 0.
+ *
  * Threads: the owner's lock; region_slow_path needs none.
  */
 #pragma once
@@ -25,13 +30,13 @@ struct region_page {
 };
 
 struct region {
-    uint64_t pc;
+    uint64_t pc, base;  /* base: where a relative one was found last; pc is relative to it */
     uint8_t *code;      /* rw view; NULL: cannot be compiled */
     uint32_t size;      /* 0: the code is another one's */
     uint32_t hash_next; /* index + 1, 0: end */
     uint8_t view;       /* enum rv_view, | REGION_WINDOW */
     uint8_t pages;
-    bool uses_fp;
+    bool uses_fp, relative;
     uint32_t incoming;             /* of a process: links that lead here, a chain of link + 1 */
     uint32_t sites_at, site_count; /* back_code.sites, in the code */
     struct region_page page[FRONT_PAGES];
@@ -74,14 +79,31 @@ void regions_fini(struct regions *rs);
 /* All regions go; their memory is the host's again. */
 void regions_reset(struct regions *rs);
 
-struct region *region_find(struct regions *rs, uint64_t pc, unsigned view,
+struct region *region_find(const struct regions *rs, uint64_t pc, unsigned view,
                            const struct code_page *page);
+/* Another one that is found by the same; NULL: that was the last. */
+struct region *region_find_next(const struct regions *rs, const struct region *r);
 /* What region_add is told of a region. */
 struct region_place {
     uint64_t pc;
+    bool relative; /* to the first page */
     uint8_t view, pages;
-    struct region_page page[FRONT_PAGES]; /* page and va */
+    struct region_page page[FRONT_PAGES]; /* page and va, as they are now */
 };
+
+/* Where region r has its page `i` when it is entered for pc. */
+static inline uint64_t region_page_va(const struct region *r, unsigned i, uint64_t pc)
+{
+    return pc - r->pc + r->page[i].va;
+}
+
+/* Whether a page of r is where the place has another one. */
+bool region_conflicts(const struct region *r, const struct region_place *place);
+
+static inline uint64_t region_base(const struct region_place *place)
+{
+    return place->relative ? place->page[0].va : 0;
+}
 
 /* The page of the place on which pc is, NULL: none. */
 struct code_page *region_page_of(const struct region_place *place, uint64_t pc);
