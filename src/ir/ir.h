@@ -111,6 +111,22 @@ enum {
     IR_CALL_FPENV = 1u << 3,    /* looks at or changes rounding mode or FP flags */
 };
 
+/* imm of COUNT_IF: two numbers of 31 bits */
+static inline int64_t ir_count_if_imm(int64_t yes, int64_t no)
+{
+    return no << 32 | yes;
+}
+
+static inline int32_t ir_count_if_yes(int64_t imm)
+{
+    return (int32_t)(imm & INT32_MAX);
+}
+
+static inline int32_t ir_count_if_no(int64_t imm)
+{
+    return (int32_t)(imm >> 32);
+}
+
 /* aux of BRANCH */
 enum { IR_BRANCH_NONE, IR_BRANCH_LIKELY, IR_BRANCH_UNLIKELY }; /* of successor 0 */
 
@@ -398,6 +414,7 @@ void ir_pass_fold(struct ir *ir);   /* folds and shares again, over the whole gr
 void ir_pass_fuse(struct ir *ir);   /* shifts and additions to what hosts do at once */
 void ir_pass_dce(struct ir *ir);    /* removes PURE values that nothing and no snapshot uses */
 void ir_pass_narrow(struct ir *ir); /* drops extensions nobody looks at; 32-bit chains stay I32 */
+void ir_pass_ifconv(struct ir *ir); /* short branches to SELECT and COUNT_IF */
 void ir_pass_mem(struct ir *ir);    /* IR_MEM_RANGE, IR_MEM_PERM */
 
 /* An offset within +-IR_GUARD of a checked base needs no check of its own. */

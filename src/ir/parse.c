@@ -13,6 +13,7 @@
  *     v8 = call.i64 3 state exits v4, v5 {...}
  *     v9 = fadd.f64 v1, v2 rm7
  *     count 5
+ *     count_if v8 ? 1 : 0
  *     tick 5 {...}
  *     branch v8 block1 block2 likely
  *
@@ -324,6 +325,19 @@ static void parse_succ(struct parse *p, struct ir_ins *ins)
         ins->aux = IR_BRANCH_UNLIKELY;
 }
 
+static void parse_count_if(struct parse *p, struct ir_ins *ins)
+{
+    parse_args(p, ins);
+    parse_expect(p, "?");
+    uint64_t yes = parse_number(p);
+    parse_expect(p, ":");
+    uint64_t no = parse_number(p);
+    if (yes > INT32_MAX || no > INT32_MAX)
+        parse_fail(p, "number out of range");
+    else
+        ins->imm = ir_count_if_imm((int64_t)yes, (int64_t)no);
+}
+
 static void parse_operands(struct parse *p, struct ir_ins *ins)
 {
     switch (ins->op) {
@@ -333,6 +347,9 @@ static void parse_operands(struct parse *p, struct ir_ins *ins)
     case IR_COUNT:
     case IR_TICK:
         ins->imm = (int64_t)parse_number(p);
+        break;
+    case IR_COUNT_IF:
+        parse_count_if(p, ins);
         break;
     case IR_PEEK:
         ins->imm = (int64_t)parse_number(p);

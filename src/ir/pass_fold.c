@@ -72,6 +72,17 @@ static void fold_access(struct ir *ir, struct ir_ins *ins)
         ins->aux &= (uint8_t) ~(IR_MEM_RANGE | IR_MEM_PERM);
 }
 
+/* A count on a constant is a plain one. */
+static void fold_count_if(struct ir *ir, struct ir_ins *ins)
+{
+    const struct ir_ins *cond = &ir->ins[ins->arg[0]];
+    if (cond->op != IR_CONST)
+        return;
+    ins->op = IR_COUNT;
+    ins->imm = cond->imm ? ir_count_if_yes(ins->imm) : ir_count_if_no(ins->imm);
+    ins->arg[0] = 0;
+}
+
 static bool fold_ins(struct ir *ir, ir_ref r)
 {
     struct ir_ins *ins = &ir->ins[r];
@@ -85,6 +96,8 @@ static bool fold_ins(struct ir *ir, ir_ref r)
         fold_access(ir, ins);
     if (ins->op == IR_STORE)
         ins->arg[1] = ir_fold_stored(ir, ins->arg[1], IR_MEM_SIZE(ins->aux) * 8);
+    if (ins->op == IR_COUNT_IF)
+        fold_count_if(ir, ins);
     return ins->op == IR_BRANCH && fold_branch(ir, r);
 }
 

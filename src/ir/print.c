@@ -104,6 +104,10 @@ static void print_operands(const struct ir *ir, ir_ref r, FILE *out)
         fputc(' ', out);
         print_number(ins->imm, out);
         break;
+    case IR_COUNT_IF:
+        print_args(ins, out);
+        fprintf(out, " ? %d : %d", ir_count_if_yes(ins->imm), ir_count_if_no(ins->imm));
+        break;
     case IR_PEEK:
         fputc(' ', out);
         print_number(ins->imm, out);

@@ -57,6 +57,9 @@ static bool verify_special_types(const struct ir *ir, const struct ir_ins *ins)
         return a == IR_I1 && ir_is_int(ins->type);
     case IR_BRANCH:
         return a == IR_I1;
+    case IR_COUNT_IF:
+        return a == IR_I1 && ir_count_if_no(ins->imm) >= 0 &&
+               ins->imm == ir_count_if_imm(ir_count_if_yes(ins->imm), ir_count_if_no(ins->imm));
     case IR_SELECT:
         return a == IR_I1 && b == ins->type && verify_arg_type(ir, ins, 2) == b && b != IR_I1;
     case IR_FBOX:

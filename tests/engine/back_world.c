@@ -577,6 +577,10 @@ static bool eval_ins(struct eval *e, ir_ref r, struct world_exit *out)
     case IR_COUNT:
         w->icount += (uint64_t)ins->imm;
         return false;
+    case IR_COUNT_IF:
+        w->icount += (uint64_t)(e->value[ins->arg[0]] ? ir_count_if_yes(ins->imm)
+                                                      : ir_count_if_no(ins->imm));
+        return false;
     case IR_TICK:
         w->icount += (uint64_t)ins->imm;
         if (w->icount < w->stop_at)

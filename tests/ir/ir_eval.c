@@ -445,6 +445,10 @@ static bool eval_ins(struct eval *e, ir_ref r)
     case IR_COUNT:
         e->s->retired += (uint64_t)ins->imm;
         break;
+    case IR_COUNT_IF:
+        e->s->retired += (uint64_t)(eval_arg(e, ins->arg[0], r) ? ir_count_if_yes(ins->imm)
+                                                                : ir_count_if_no(ins->imm));
+        break;
     case IR_TICK:
         e->s->retired += (uint64_t)ins->imm;
         on = --e->ticks || eval_leave(e, ins, EVAL_TICK);

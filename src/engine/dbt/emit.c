@@ -204,6 +204,7 @@ static bool emit_keeps_flags(const struct emit *e, ir_ref ref, ir_ref condition)
         return true;
     case IR_BOOL:
     case IR_SELECT:
+    case IR_COUNT_IF:
     case IR_BRANCH:
         return ins->arg[0] == condition;
     default:
@@ -363,6 +364,18 @@ static void emit_branch(struct emit *e, ir_ref ref)
         emit_edge_jcc(e, cc, from, succ[0]);
         emit_edge(e, from, succ[1]);
     }
+}
+
+/* Adds one of two numbers without a jump; keeps the flags. */
+static void emit_count_if(struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    int32_t yes = ir_count_if_yes(ins->imm), no = ir_count_if_no(ins->imm);
+    enum asm_cc cc = emit_condition(e, ins->arg[0]);
+    asm_lea(&e->a, 8, EMIT_SCRATCH, asm_mem(R15, yes ? yes : no));
+    if (yes)
+        emit_count(e, (uint64_t)no);
+    asm_cmov_rr(&e->a, yes ? cc : cc ^ 1, 8, R15, EMIT_SCRATCH);
 }
 
 /* --- leaving ---------------------------------------------------------------------------------- */
@@ -619,6 +632,9 @@ static void emit_ins(struct emit *e, ir_ref ref)
         break;
     case IR_COUNT:
         emit_count(e, (uint64_t)ins->imm);
+        break;
+    case IR_COUNT_IF:
+        emit_count_if(e, ref);
         break;
     case IR_TICK:
         emit_tick(e, ref);
