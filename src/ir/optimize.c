@@ -4,13 +4,17 @@
 #include "ir/impl.h"
 
 const struct ir_pass ir_passes[] = {
-    {"fold", ir_pass_fold}, {"narrow", ir_pass_narrow}, {"dce", ir_pass_dce},
-    {"mem", ir_pass_mem},   {"fuse", ir_pass_fuse},     {NULL, NULL},
+    {"fold", ir_pass_fold}, {"narrow", ir_pass_narrow}, {"dce", ir_pass_dce}, {"mem", ir_pass_mem},
+    {"fuse", ir_pass_fuse}, {"ifconv", ir_pass_ifconv}, {NULL, NULL},
 };
 
-/* Narrowing leaves chains to fold and values to remove. */
+/*
+ * Narrowing leaves chains to fold and values to remove. Only when everything needless is gone and
+ * what can be is fused can ifconv tell how much a branch goes round.
+ */
 static const struct ir_pass *const optimize_order[] = {
-    &ir_passes[0], &ir_passes[1], &ir_passes[0], &ir_passes[2], &ir_passes[4], &ir_passes[3],
+    &ir_passes[0], &ir_passes[1], &ir_passes[0], &ir_passes[2],
+    &ir_passes[4], &ir_passes[5], &ir_passes[3],
 };
 
 int ir_optimize(struct ir *ir, FILE *dump, bool verify, struct error *err)

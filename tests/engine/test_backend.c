@@ -513,6 +513,35 @@ static void gen_ins(struct gen *g)
     }
 }
 
+/* A branch round a few values, or between two sides: what ir_pass_ifconv looks for. */
+static void gen_short(struct gen *g)
+{
+    struct ir *ir = g->ir;
+    unsigned type = gen_int(), sides = 1 + rnd(2), slot = gen_slot(IR_I64), first = rnd(2);
+    ir_ref a = gen_get(g, IR_I64), b = gen_get(g, IR_I64), x = gen_get(g, type);
+    ir_ref cond = ir_op2(ir, (enum ir_op)(IR_EQ + rnd(6)), x, gen_get(g, type));
+    if (ir_is_const(ir, cond))
+        return;
+    uint32_t to[3];
+    for (unsigned k = 0; k < 3; k++)
+        to[k] = ir_block_new(ir, g->pc);
+    if (rnd(2))
+        gen_put(g, cond);
+    ir_count(ir, rnd(4));
+    ir_branch(ir, cond, to[first], to[!first], IR_BRANCH_NONE);
+    for (unsigned k = 0; k < 2; k++) {
+        ir_block_begin(ir, to[k]);
+        ir_block_seal(ir, to[k]);
+        if (k < sides) {
+            ir_slot_write(ir, slot, ir_op2(ir, k ? IR_ADD : IR_XOR, a, b));
+            ir_count(ir, rnd(3));
+        }
+        ir_jump(ir, to[2]);
+    }
+    ir_block_begin(ir, to[2]);
+    ir_block_seal(ir, to[2]);
+}
+
 static void gen_end(struct gen *g, uint32_t i)
 {
     struct ir *ir = g->ir;
@@ -578,7 +607,10 @@ static void gen_program(struct gen *g, struct ir *ir)
             ir_block_begin(ir, g->block[i]);
         memset(g->count, 0, sizeof g->count);
         for (unsigned n = rnd(length); n--;)
-            gen_ins(g);
+            if (rnd(16))
+                gen_ins(g);
+            else
+                gen_short(g);
         gen_end(g, i);
     }
     for (uint32_t i = g->entries == 1; i < g->blocks; i++)

@@ -129,6 +129,27 @@ static void make_block(struct guest *g, unsigned n, uint64_t *seed)
         b->to[i] = below(seed, 2) && n + 1 < g->count ? n + 1 : 1 + below(seed, g->count - 1);
 }
 
+/* Now and then a branch round a short block: with luck nothing else leads into it. */
+static void make_short(struct guest *g, unsigned n, uint64_t *seed)
+{
+    struct guest_block *b = &g->block[n], *arm = b + 1;
+    if (below(seed, 4))
+        return;
+    unsigned first = below(seed, 2);
+    b->end = GUEST_BRANCH;
+    b->to[first] = n + 1;
+    b->to[!first] = n + 2;
+    arm->count = below(seed, 3);
+    for (unsigned i = 0; i < arm->count; i++) {
+        arm->ins[i].kind = below(seed, 2) ? GUEST_OPW_IMM : GUEST_OP_IMM;
+        arm->ins[i].op = IR_ADD;
+        arm->ins[i].a %= 8;
+        arm->ins[i].d %= 8;
+    }
+    arm->end = GUEST_JUMP;
+    arm->to[0] = n + 2;
+}
+
 void guest_make(struct guest *g, uint64_t *seed)
 {
     memset(g, 0, sizeof *g);
@@ -139,6 +160,8 @@ void guest_make(struct guest *g, uint64_t *seed)
         g->entry[i] = (unsigned)below(seed, g->count);
     for (unsigned n = 0; n < g->count; n++)
         make_block(g, n, seed);
+    for (unsigned n = 0; n + 2 < g->count; n++)
+        make_short(g, n, seed);
     for (unsigned n = 0; n < g->count; n++) {
         const struct guest_block *b = &g->block[n];
         for (unsigned i = 0; i < 2 && b->end <= GUEST_BRANCH; i++) {
