@@ -118,7 +118,7 @@ static const struct option exec_options[] = {
     {"strace", NULL, "tell the program's system calls on standard error", set_strace},
     {"stats", NULL, "tell at the end what the engine did", set_stats},
     {"dump-code", "FILE", "write what is translated to FILE", set_dump},
-    {"code-cache", "SIZE", "room for translated code; 64M by default", set_code_cache},
+    {"code-cache", "SIZE", "room for translated code; 128M by default", set_code_cache},
     {"no-cache", NULL, "neither use nor keep translations of earlier runs (see 'guise help cache')",
      set_no_cache},
     {NULL, NULL, NULL, NULL},

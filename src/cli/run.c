@@ -293,7 +293,7 @@ static const struct option run_options[] = {
     {"engine", "NAME", "how guest code runs: auto (default), interp, or dbt (x86-64 hosts)",
      set_engine},
     {"code-cache", "SIZE",
-     "memory for translated code of each cpu, 1M to 1G (default 64M); when it is full it starts "
+     "memory for translated code of each cpu, 1M to 1G (default 128M); when it is full it starts "
      "over",
      set_code_cache, .json = OPTION_SIZE},
     {"mmu", "MODE", "largest virtual addresses offered: sv39 (default), sv48, sv57", set_mmu},

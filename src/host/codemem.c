@@ -15,7 +15,12 @@
 #define MFD_EXEC 0x0010U
 #endif
 
+#ifndef MADV_COLLAPSE /* Linux 6.1 */
+#define MADV_COLLAPSE 25
+#endif
+
 #define INT3 0xcc
+#define HUGE ((size_t)2 << 20)
 
 /* A sealed file of the right size, its descriptor in *fd. */
 static int codemem_file(size_t size, int *fd, struct error *err)
@@ -39,15 +44,35 @@ static int codemem_file(size_t size, int *fd, struct error *err)
     return 0;
 }
 
+/* A mapping that begins where huge pages do; fd -1: private memory. MAP_FAILED, and errno. */
+static void *codemem_mmap(size_t size, int protection, int flags, int fd)
+{
+    uint8_t *p =
+        mmap(NULL, size + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return p;
+    uint8_t *start = (uint8_t *)align_up((uintptr_t)p, HUGE);
+    if (start > p)
+        munmap(p, (size_t)(start - p));
+    if (p + HUGE > start)
+        munmap(start + size, (size_t)(p + HUGE - start));
+    void *mapped = mmap(start, size, protection, flags | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    if (mapped == MAP_FAILED) {
+        int code = errno;
+        munmap(start, size);
+        errno = code;
+    }
+    return mapped;
+}
+
 /* Maps both views of fd. */
 static int codemem_map(struct codemem *m, int fd, struct error *err)
 {
-    int flags = MAP_SHARED | MAP_NORESERVE;
-    void *rw = mmap(NULL, m->size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    void *rw = codemem_mmap(m->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
     if (rw == MAP_FAILED)
         return error_set(err, errno, "mapping %zu bytes for generated code: %s", m->size,
                          strerror(errno));
-    void *rx = mmap(NULL, m->size, PROT_READ | PROT_EXEC, flags, fd, 0);
+    void *rx = codemem_mmap(m->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
     if (rx == MAP_FAILED) {
         int code = errno;
         munmap(rw, m->size);
@@ -85,21 +110,15 @@ static int codemem_map_shared(struct codemem *m, struct error *err)
  */
 static int codemem_map_private(struct codemem *m, struct error *err)
 {
-    const size_t huge = (size_t)2 << 20, size = m->size + huge;
-    uint8_t *p = mmap(NULL, size, PROT_READ | PROT_WRITE | PROT_EXEC,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    uint8_t *p =
+        codemem_mmap(m->size, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (p == MAP_FAILED)
         return error_set(err, errno, "mapping %zu bytes for generated code: %s", m->size,
                          strerror(errno));
-    uint8_t *start = (uint8_t *)align_up((uintptr_t)p, huge);
-    if (start > p)
-        munmap(p, (size_t)(start - p));
-    if (p + huge > start)
-        munmap(start + m->size, (size_t)(p + huge - start));
-    if (m->size > huge)
-        madvise(start + huge, m->size - huge, MADV_HUGEPAGE);
-    m->rw = start;
-    m->rx = start;
+    if (m->size > HUGE)
+        madvise(p + HUGE, m->size - HUGE, MADV_HUGEPAGE);
+    m->rw = p;
+    m->rx = p;
     return 0;
 }
 
@@ -235,11 +254,18 @@ void codemem_free(struct codemem *m, uint8_t *rw, size_t n)
     codemem_release(m, first, codemem_granules(n));
 }
 
-void codemem_unmap_rw(struct codemem *m)
+void codemem_settle(struct codemem *m)
 {
+    if (codemem_is_private(m))
+        return;
     /* A shared file's pages stay in the file. */
-    if (!codemem_is_private(m))
-        (void)madvise(m->rw, m->size, MADV_DONTNEED);
+    (void)madvise(m->rw, m->size, MADV_DONTNEED);
+    size_t full = align_down(m->rover * CODEMEM_GRANULE, HUGE);
+    /* Where it fails the pages stay small. */
+    if (full > m->huge)
+        (void)madvise((void *)(uintptr_t)(m->rx + m->huge), full - m->huge, MADV_COLLAPSE);
+    if (full > m->huge)
+        m->huge = full;
 }
 
 void codemem_reset(struct codemem *m)
@@ -247,6 +273,7 @@ void codemem_reset(struct codemem *m)
     memset(m->taken, 0, codemem_words(m) * sizeof *m->taken);
     m->used = 0;
     m->rover = 0;
+    m->huge = 0;
     /* Where it fails the pages stay, which costs memory only. */
     (void)madvise(m->rw, m->size, codemem_is_private(m) ? MADV_DONTNEED : MADV_REMOVE);
 }

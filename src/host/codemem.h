@@ -39,6 +39,7 @@ struct codemem {
     size_t size;     /* bytes */
     size_t used;     /* bytes allocated, in granules */
     size_t rover;    /* granule where the next search begins */
+    size_t huge;     /* bytes from the start that have huge pages or could not get any */
     uint64_t *taken; /* a bit for each granule */
 };
 
@@ -54,8 +55,11 @@ uint8_t *codemem_alloc(struct codemem *m, size_t n);
 void codemem_trim(struct codemem *m, uint8_t *rw, size_t old, size_t n);
 /* n: as it was allocated or trimmed. */
 void codemem_free(struct codemem *m, uint8_t *rw, size_t n);
-/* The rw view takes no more memory of the process until it is used again; its contents stay. */
-void codemem_unmap_rw(struct codemem *m);
+/*
+ * To be called now and then while code is written: the rw view takes no more memory of the process
+ * until it is used again (its contents stay), and where the rx view is full it gets huge pages.
+ */
+void codemem_settle(struct codemem *m);
 /* Frees everything and gives the pages back to the host. */
 void codemem_reset(struct codemem *m);
 

@@ -51,7 +51,10 @@ void dbt_leave(struct rv_hart *h, const struct rv_fault *fault)
     h->engine[DBT_WORD_EXIT] = 1;
 }
 
-#define HOT 128u /* jumps to a target */
+/* Jumps to a target, after which it is worth compiling. A machine has much code that runs a little.
+ */
+#define HOT 384u
+#define HOT_PROCESS 128u
 
 /* ---- windows ---- */
 
@@ -192,8 +195,8 @@ static bool dbt_is_hot(struct dbt *d, uint64_t pc)
     if (!d->code->warm)
         return true;
     /* Who has nothing to do may as well compile what is not quite so hot. */
-    uint32_t hot = d->code->queue ? HOT >> compile_idle(d->code->queue) : HOT;
-    return warm_add(d->code->warm, pc, WARM_STEP) >= hot;
+    unsigned idle = d->code->queue ? compile_idle(d->code->queue) : 0;
+    return warm_add(d->code->warm, pc, WARM_STEP) >= HOT_PROCESS >> idle;
 }
 
 static void dbt_hot_locked(struct vcpu *v, struct code_page *page, unsigned slot, uint64_t page_va)
@@ -240,14 +243,23 @@ static bool region_fits(struct vcpu *v, const struct region *r, uint64_t pc)
 
 /* ---- from region to region ---- */
 
+static const void *dbt_code_of(const struct dbt *d, const struct region *r)
+{
+    return region_code(&d->code->regions, r);
+}
+
+/* Whether regions can be entered at all now; settles what they rely on. */
+static bool dbt_may_enter(struct dbt *d, struct rv_hart *h)
+{
+    return !d->code->regions.full && !(h->mstatus & RV_MSTATUS_MPRV) && dbt_settle(d, h);
+}
+
 /* The region at h->pc, or the one without code that says that none can be made; NULL: not yet. */
 static struct region *dbt_here(struct vcpu *v)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    if (d->code->regions.full || (h->mstatus & RV_MSTATUS_MPRV))
-        return NULL;
-    struct code_page *page = dbt_settle(d, h) ? interp_page_at(v, h->pc) : NULL;
+    struct code_page *page = interp_page_at(v, h->pc);
     if (!page || d->code->regions.full)
         return NULL;
     struct region *r = dbt_find(v, page, h->pc);
@@ -256,26 +268,31 @@ static struct region *dbt_here(struct vcpu *v)
     return r;
 }
 
-/* The region to go on in at h->pc; NULL: the interpreter goes on. */
-static struct region *dbt_next(struct vcpu *v)
+/* The code to go on in at h->pc; NULL: the interpreter goes on. */
+static const void *dbt_next(struct vcpu *v)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    struct region *r;
     dbt_collect(v);
-    while ((r = dbt_here(v)) && !r->code) {
-        if (h->icount >= atomic_load_explicit(&v->stop_at, memory_order_relaxed) || !dbt_execute(v))
+    while (dbt_may_enter(d, h)) {
+        const void *known = jump_cache_get(&d->jumps, d->jump, h->pc);
+        if (known)
+            return known;
+        struct region *r = dbt_here(v);
+        if (region_fits(v, r, h->pc)) {
+            dbt_put_jump(d, r, h->pc);
+            return dbt_code_of(d, r);
+        }
+        if (!r || r->code || h->icount >= atomic_load_explicit(&v->stop_at, memory_order_relaxed) ||
+            !dbt_execute(v))
             return NULL;
         dbt_interrupt(v);
     }
-    if (!region_fits(v, r, h->pc))
-        return NULL;
-    dbt_put_jump(d, r, h->pc);
-    return r;
+    return NULL;
 }
 
 /* A direct exit was taken that is not linked: links it if it may be (rule 1). */
-static struct region *dbt_follow(struct vcpu *v, uint32_t index)
+static const void *dbt_follow(struct vcpu *v, uint32_t index)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
@@ -291,11 +308,11 @@ static struct region *dbt_follow(struct vcpu *v, uint32_t index)
         d->stats.links++;
     else
         dbt_put_jump(d, to, h->pc);
-    return to;
+    return dbt_code_of(d, to);
 }
 
 /* A region was left before the instruction at h->pc, which is not compiled or must wait. */
-static struct region *dbt_instruction(struct vcpu *v)
+static const void *dbt_instruction(struct vcpu *v)
 {
     if (dbt_interrupt(v))
         return dbt_next(v);
@@ -305,7 +322,7 @@ static struct region *dbt_instruction(struct vcpu *v)
     return dbt_next(v);
 }
 
-static struct region *dbt_left(struct vcpu *v, uint64_t why)
+static const void *dbt_left(struct vcpu *v, uint64_t why)
 {
     struct dbt *d = dbt_of(v);
     switch ((uint32_t)why) {
@@ -332,11 +349,6 @@ static struct region *dbt_left(struct vcpu *v, uint64_t why)
     }
 }
 
-static const void *dbt_code_of(const struct dbt *d, const struct region *r)
-{
-    return r ? region_code(&d->code->regions, r) : NULL;
-}
-
 /* The code to begin with, where a slot has native code; NULL: none that fits. */
 static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
@@ -346,7 +358,7 @@ static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc
     if ((d->code->regions.full && !d->code->shared) || (h->mstatus & RV_MSTATUS_MPRV) ||
         !dbt_settle(d, h))
         return NULL;
-    const void *known = d->code->shared ? jump_cache_get(&d->jumps, d->jump, pc) : NULL;
+    const void *known = jump_cache_get(&d->jumps, d->jump, pc);
     if (known)
         return known;
     struct region *r = dbt_find(v, page, pc);
@@ -373,7 +385,7 @@ static void dbt_run_from(struct vcpu *v, const void *code)
         dbt_lock(d);
         if (user)
             windows_earn(d->windows, h->icount - start);
-        code = dbt_code_of(d, dbt_left(v, why));
+        code = dbt_left(v, why);
     }
 }
 

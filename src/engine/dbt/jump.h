@@ -12,9 +12,9 @@
  * Entries of a machine's caches, which are emptied often, and of a process's, which are not:
  * programs of some megabytes have thousands of targets.
  */
-#define JUMP_CACHE 4096u
+#define JUMP_CACHE 16384u
 #define JUMP_CACHE_PROCESS 32768u
-#define JUMP_NOTED 256u /* puts are noted, so that emptying costs by what is there */
+#define JUMP_NOTED 1024u /* puts are noted, so that emptying costs by what is there */
 
 /* An empty one has pc 0, the first UINT64_MAX: it is where pc 0 would be looked for. */
 struct jump_entry {

@@ -7,11 +7,12 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 
-#define CODE_SIZE (64u << 20) /* of each vCPU; resident as it is used */
+#define CODE_SIZE (128u << 20) /* of each vCPU; resident as it is used */
 #define THUNK_CODE 4096u
-#define MAX_REGIONS 65536u
-#define UNMAP_EVERY (1u << 20) /* bytes of code, after which the rw view is given up */
+#define MAX_REGIONS 262144u
+#define SETTLE_EVERY (1u << 20) /* bytes of code */
 #define MAX_LINKS 524288u
 
 /* ---- the table ---- */
@@ -19,7 +20,7 @@
 static uint32_t region_bucket(uint64_t pc, unsigned view, const struct code_page *page)
 {
     uint64_t key = (page->gpa ^ pc % RV_PAGE ^ (uint64_t)view << 52) / 2;
-    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 48 & (REGION_HASH - 1));
+    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - REGION_HASH_BITS));
 }
 
 /* In a chain, from index + 1 on. */
@@ -78,8 +79,8 @@ static uint8_t *region_place_code(struct regions *rs, const struct back_code *co
     memcpy(rw, code->bytes, code->size);
     back_place(code, rw, codemem_to_rx(&rs->mem, rw), &rs->thunks, rs->thunks_exec);
     rs->written += code->size;
-    if (rs->written >= UNMAP_EVERY) {
-        codemem_unmap_rw(&rs->mem);
+    if (rs->written >= SETTLE_EVERY) {
+        codemem_settle(&rs->mem);
         rs->written = 0;
     }
     return rw;
@@ -316,7 +317,10 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
         return rc;
     rs->target = t;
     rs->process = process;
-    rs->region = calloc(MAX_REGIONS, sizeof *rs->region);
+    rs->region = mmap(NULL, MAX_REGIONS * sizeof *rs->region, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!process)
+        madvise(rs->region, MAX_REGIONS * sizeof *rs->region, MADV_HUGEPAGE);
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
     rs->by_granule = calloc(rs->mem.size / CODEMEM_GRANULE, sizeof *rs->by_granule);
     bool ok = rs->region && rs->link && rs->by_granule && regions_make_thunks(rs, t);
@@ -328,7 +332,7 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
 void regions_fini(struct regions *rs)
 {
     codemem_fini(&rs->mem);
-    free(rs->region);
+    munmap(rs->region, MAX_REGIONS * sizeof *rs->region);
     free(rs->link);
     free(rs->by_granule);
 }

@@ -30,7 +30,8 @@ struct region_page {
 };
 
 struct region {
-    uint64_t pc, base;  /* base: where a relative one was found last; pc is relative to it */
+    _Alignas(64) uint64_t pc;
+    uint64_t base;      /* base: where a relative one was found last; pc is relative to it */
     uint8_t *code;      /* rw view; NULL: cannot be compiled */
     uint32_t size;      /* 0: the code is another one's */
     uint32_t hash_next; /* index + 1, 0: end */
@@ -53,7 +54,7 @@ struct region_link {
 };
 #define LINK_END UINT32_MAX
 
-#define REGION_HASH 65536u
+#define REGION_HASH_BITS 17
 
 struct regions {
     const struct back_target *target;
@@ -65,14 +66,14 @@ struct regions {
     uint32_t count;
     struct region_link *link;
     uint32_t link_count;
-    uint32_t hash[REGION_HASH]; /* index + 1 */
-    uint32_t *by_granule;       /* of code memory: index + 1 of the region that was last there */
+    uint32_t hash[1u << REGION_HASH_BITS]; /* index + 1 */
+    uint32_t *by_granule; /* of code memory: index + 1 of the region that was last there */
     bool full;
     bool process;   /* links lead anywhere */
-    size_t written; /* bytes of code since the rw view was last given up */
+    size_t written; /* bytes of code since codemem_settle */
 };
 
-/* code_size: bytes of code, 0: 64 MiB. 0, or -errno with *err. */
+/* code_size: bytes of code, 0: 128 MiB. 0, or -errno with *err. */
 int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size, bool process,
                  struct error *err);
 void regions_fini(struct regions *rs);

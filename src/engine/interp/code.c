@@ -12,7 +12,7 @@
 #define OFTEN UINT64_C(20000) /* instructions, to open a page again */
 #define LONG 8                /* times open_max: so many pages opened again are no burst */
 
-_Static_assert(CODE_MAX_PAGES % CODE_FEW_SLOTS == 0, "doubled until there are as many");
+_Static_assert(CODE_MAX_SLOTS % CODE_FEW_SLOTS == 0, "doubled until there are as many");
 
 /* One page's. */
 struct code_slots {
@@ -24,7 +24,7 @@ struct code_cache {
     uint32_t max, used;
     uint32_t free; /* index + 1 of the first page that was dropped, a chain */
     /* A shared one's page has the slots with its index. */
-    struct code_slots *slots; /* `max` of them, mapped */
+    struct code_slots *slots; /* `max` of them or CODE_MAX_SLOTS, mapped */
     struct code_page **owner; /* of slots: the page */
     uint32_t open_max;        /* at most so many pages have slots now */
     uint32_t opened, oldest;  /* as many have; the one that loses its own next */
@@ -51,15 +51,20 @@ void code_cache_unlock(struct code_cache *c)
         pthread_mutex_unlock(&c->lock);
 }
 
-/* NULL: out of memory. Most of a large program's pages become resident one by one otherwise. */
-static void *code_map(const struct code_cache *c, size_t size)
+static uint32_t code_max_slots(const struct code_cache *c)
 {
-    void *p = mmap(NULL, c->max * size, PROT_READ | PROT_WRITE,
+    return c->shared ? c->max : CODE_MAX_SLOTS;
+}
+
+/* NULL: out of memory. Most of a large program's pages become resident one by one otherwise. */
+static void *code_map(const struct code_cache *c, size_t count, size_t size)
+{
+    void *p = mmap(NULL, count * size, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
     if (c->shared)
-        madvise((uint8_t *)p + align_up(FEW * size, 4096), (c->max - FEW) * size, MADV_HUGEPAGE);
+        madvise((uint8_t *)p + align_up(FEW * size, 4096), (count - FEW) * size, MADV_HUGEPAGE);
     return p;
 }
 
@@ -72,9 +77,9 @@ struct code_cache *code_cache_new(uint16_t crossing, uint16_t page_end, bool sha
     c->max = shared ? CODE_MAX_SHARED : CODE_MAX_PAGES;
     pthread_mutex_init(&c->lock, NULL);
     c->open_max = CODE_FEW_SLOTS;
-    c->pages = code_map(c, sizeof *c->pages);
-    c->slots = code_map(c, sizeof *c->slots);
-    c->owner = shared ? NULL : calloc(c->max, sizeof *c->owner);
+    c->pages = code_map(c, c->max, sizeof *c->pages);
+    c->slots = code_map(c, code_max_slots(c), sizeof *c->slots);
+    c->owner = shared ? NULL : calloc(CODE_MAX_SLOTS, sizeof *c->owner);
     if (!c->pages || !c->slots || (!shared && !c->owner)) {
         code_cache_free(c);
         return NULL;
@@ -91,7 +96,7 @@ void code_cache_free(struct code_cache *c)
     if (c->pages)
         munmap(c->pages, c->max * sizeof *c->pages);
     if (c->slots)
-        munmap(c->slots, c->max * sizeof *c->slots);
+        munmap(c->slots, code_max_slots(c) * sizeof *c->slots);
     free(c->owner);
     pthread_mutex_destroy(&c->lock);
     free(c);
@@ -149,7 +154,7 @@ static void code_cache_reopen(struct code_cache *c, uint64_t icount)
 {
     if (++c->again < LONG * c->open_max)
         return;
-    if (icount - c->again_since < c->again * OFTEN && c->open_max < c->max)
+    if (icount - c->again_since < c->again * OFTEN && c->open_max < CODE_MAX_SLOTS)
         c->open_max *= 2;
     c->again = 0;
     c->again_since = icount;

@@ -23,9 +23,11 @@
 #include <stdint.h>
 
 #define CODE_SLOTS 2048 /* halfwords in a page */
-#define CODE_MAX_PAGES 4096
+#define CODE_MAX_PAGES 32768
 #define CODE_MAX_SHARED 65536
-#define CODE_FEW_SLOTS 512 /* sets of slots that the pages of a machine's vCPU begin with */
+/* Sets of slots that the pages of a machine's vCPU begin with, and at most have. */
+#define CODE_FEW_SLOTS 512
+#define CODE_MAX_SLOTS 4096
 
 /*
  * Operands, by kind of instruction (rd = 0 is replaced by 32, the register nobody reads):
