@@ -427,7 +427,7 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 
 /* ---- life ---- */
 
-#define WINDOW_PRICE 4000000u
+#define WINDOW_PRICE 16000000u
 #define NO_WINDOWS UINT32_MAX
 
 #define DBT_HOOKS(hot_after)                                                               \

@@ -19,10 +19,13 @@
 /*
  * The account of a window, in guest instructions: what an instruction saves on the average against
  * what a signal and a mapping cost. A context opens a window when it has earned the price, and
- * loses it when it has spent all: then the price is higher the next time.
+ * loses it when it has spent all: then the price is higher the next time. Who is often between
+ * regions has much code, of which each piece would be compiled once more for the window, and earns
+ * nothing.
  */
 #define COST_FAULT 10000
 #define COST_MAPPING 5000
+#define COST_ENTRY 20000
 #define CREDIT 16 /* prices that can be saved up */
 #define MAX_PRICE (INT64_C(1) << 40)
 
@@ -251,6 +254,8 @@ void windows_earn(struct windows *ws, uint64_t insns)
         w->balance = 0;
     }
     w->balance += (int64_t)insns;
+    if (!h->contexts[h->context].window && (w->balance -= COST_ENTRY) < 0)
+        w->balance = 0;
     if (w->balance > CREDIT * w->price)
         w->balance = CREDIT * w->price;
 }
