@@ -67,6 +67,7 @@ static void traffic_reaches_the_devices(void **state)
         printf("%s: %u raised, %u failed, %u live\n", r->all[n]->id, raised[n], failed[n], live[n]);
         assert_true(raised[n] > 100 && failed[n] > 100 && live[n] > 1000);
     }
+    assert_true(r->vsock.digest);
 }
 
 static void hostile_streams(void **state)

@@ -2,10 +2,13 @@
 #include "rig_devices.h"
 
 #include "base/bits.h"
+#include "base/loop.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_blk.h"
 #include "dev/virtio/virtio_mmio.h"
+#include "dev/virtio/virtio_vsock.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +23,102 @@
 enum { R_FEATURES = 0x20, R_FEATURES_SEL = 0x24, R_QUEUE_SEL = 0x30, R_QUEUE_NUM = 0x38 };
 enum { R_QUEUE_READY = 0x44, R_NOTIFY = 0x50, R_STATUS = 0x70, R_DESC = 0x80 };
 #define COMMON_FEATURES UINT64_C(0x130000000)
+
+/* ---- the host's sockets ---- */
+
+struct vsock_stream {
+    struct fake_vsock *v;
+    bool open, broken;
+    void *owner;
+    unsigned wait;
+    uint32_t has, room; /* bytes to be read, and that can be written */
+};
+
+static struct vsock *fake_vsock(struct fake_vsock *v)
+{
+    return (struct vsock *)(void *)v;
+}
+
+static struct fake_vsock *fake_of(struct vsock *v)
+{
+    return (struct fake_vsock *)(void *)v;
+}
+
+static struct vsock_stream *stream_open(struct fake_vsock *v)
+{
+    for (unsigned i = 0; i < VRIG_STREAMS; i++)
+        if (!v->stream[i].open) {
+            v->stream[i] = (struct vsock_stream){.v = v, .open = true};
+            return &v->stream[i];
+        }
+    return NULL;
+}
+
+uint64_t vsock_cid(const struct vsock *v)
+{
+    (void)v;
+    return VSOCK_CID_DEFAULT;
+}
+
+void vsock_set_device(struct vsock *v, const struct vsock_ops *ops, void *ctx)
+{
+    fake_of(v)->ops = ops;
+    fake_of(v)->ctx = ctx;
+}
+
+struct vsock_stream *vsock_connect(struct vsock *v, uint32_t port)
+{
+    return port == 1 ? stream_open(fake_of(v)) : NULL;
+}
+
+void vsock_accepted(struct vsock_stream *s)
+{
+    s->v->digest += 1000003;
+}
+
+void vsock_close(struct vsock_stream *s)
+{
+    s->open = false;
+}
+
+void vsock_set_owner(struct vsock_stream *s, void *owner)
+{
+    s->owner = owner;
+}
+
+void vsock_wait(struct vsock_stream *s, unsigned events)
+{
+    s->wait = events;
+}
+
+void vsock_end_write(struct vsock_stream *s)
+{
+    s->v->digest += 7;
+}
+
+/* Broken ones end when they have nothing more. */
+ssize_t vsock_read(struct vsock_stream *s, void *to, size_t len)
+{
+    size_t n = len < s->has ? len : s->has;
+    if (!n)
+        return s->broken ? 0 : -EAGAIN;
+    memset(to, (int)n, n);
+    s->has -= (uint32_t)n;
+    return (ssize_t)n;
+}
+
+ssize_t vsock_write(struct vsock_stream *s, const void *data, size_t len)
+{
+    size_t n = len < s->room ? len : s->room;
+    if (!n)
+        return s->broken ? -EPIPE : -EAGAIN;
+    for (size_t i = 0; i < n; i++)
+        s->v->digest = s->v->digest * 31 + ((const uint8_t *)data)[i] + 1;
+    s->room -= (uint32_t)n;
+    return (ssize_t)n;
+}
+
+/* ---- the machine ---- */
 
 static void make(struct vrig *r, unsigned n, struct device *dev)
 {
@@ -41,6 +140,13 @@ struct vrig *vrig_new(void)
     make(r, VRIG_DISK,
          virtio_blk_new(r->as, line_to(&r->irq[VRIG_DISK]), "disk0", fake_block(&r->disk), NULL, 3,
                         true, NULL));
+    r->loop = loop_new(NULL);
+    r->vsock.stream = calloc(VRIG_STREAMS, sizeof *r->vsock.stream);
+    if (!r->loop || !r->vsock.stream)
+        abort();
+    make(r, VRIG_VSOCK,
+         virtio_vsock_new(r->as, line_to(&r->irq[VRIG_VSOCK]), "vsock0", fake_vsock(&r->vsock),
+                          r->loop, NULL));
     for (unsigned i = 0; r->all[i]; i++)
         device_reset(r->all[i]);
     return r;
@@ -51,7 +157,21 @@ void vrig_free(struct vrig *r)
     addrspace_free(r->as);
     for (unsigned i = 0; r->all[i]; i++)
         device_free(r->all[i]);
+    loop_free(r->loop);
+    free(r->vsock.stream);
     free(r);
+}
+
+/* Those of a machine that goes on elsewhere are lost; so that both do the same, a's are, too. */
+static bool lose_connections(struct vrig *a)
+{
+    struct device *only[] = {a->all[VRIG_VSOCK], NULL};
+    struct state_out out = {0};
+    device_save(only[0], &out);
+    struct state_in in = {.data = out.data, .len = out.len};
+    bool ok = !out.failed && !device_load(only[0], &in, NULL);
+    state_out_free(&out);
+    return ok;
 }
 
 bool vrig_copy(struct vrig *a, struct vrig *b)
@@ -59,9 +179,11 @@ bool vrig_copy(struct vrig *a, struct vrig *b)
     struct state_out out = {0};
     rig_devices_save(a->as, a->all, &out);
     b->disk = a->disk;
+    b->vsock.digest = a->vsock.digest;
     struct state_in in = {.data = out.data, .len = out.len};
     bool ok = !out.failed && rig_devices_load(b->as, b->all, &in);
     state_out_free(&out);
+    return ok && lose_connections(a);
     return ok;
 }
 
@@ -132,14 +254,54 @@ static uint64_t touch_disk(struct vrig *r, uint64_t *random)
     return r->disk.flushes;
 }
 
+/* Headers of packets, most of them right, between few ports. */
+static void fill_vsock(struct vrig *r, unsigned queue, gpa_t at, uint64_t len, uint64_t *random)
+{
+    static const uint8_t ops[] = {1, 1, 1, 5, 5, 5, 5, 2, 2, 3, 4, 6, 7, 8};
+    uint8_t header[44] = {0};
+    (void)queue;
+    le64_put(header, rig_pick(random, 30) ? VSOCK_CID_DEFAULT : rig_pick_value(random));
+    le64_put(header + 8, rig_pick(random, 30) ? 2 : rig_pick_value(random));
+    le32_put(header + 16, 1000 + (uint32_t)rig_pick(random, 3));
+    le32_put(header + 20, 1 + (uint32_t)rig_pick(random, 2));
+    le32_put(header + 24,
+             (uint32_t)(rig_pick(random, 40) ? rig_pick(random, len + 1) : rig_pick_value(random)) /
+                 2);
+    le16_put(header + 28, rig_pick(random, 30) ? 1 : (uint16_t)rig_pick(random, 4));
+    le16_put(header + 30, ops[rig_pick(random, sizeof ops)]);
+    le32_put(header + 32, (uint32_t)rig_pick(random, 5));
+    le32_put(header + 36, (uint32_t)(rig_pick(random, 3) ? 4096 : rig_pick_value(random)));
+    le32_put(header + 40, (uint32_t)(rig_pick(random, 3) ? 0 : rig_pick_value(random)));
+    addrspace_copy_in(r->as, at, header, len < sizeof header ? len : sizeof header);
+}
+
+static uint64_t touch_vsock(struct vrig *r, uint64_t *random)
+{
+    struct fake_vsock *v = &r->vsock;
+    uint32_t port = (uint32_t)rig_pick(random, 3);
+    struct vsock_stream *s = &v->stream[rig_pick(random, VRIG_STREAMS)];
+    if (rig_pick(random, 3)) {
+        s->has += (uint32_t)rig_pick(random, 5000);
+        s->room = (uint32_t)rig_pick(random, 3000);
+        s->broken |= !rig_pick(random, 20);
+        if (s->open && s->wait)
+            v->ops->ready(v->ctx, s, s->owner);
+    } else if ((s = stream_open(v)) && !v->ops->wanted(v->ctx, s, 1000 + port, 2)) {
+        vsock_close(s);
+    }
+    return v->digest;
+}
+
 static const struct {
     unsigned queues;
     uint64_t features;
+    uint8_t in, out; /* queues whose buffers are mostly for the device to write, or to read */
     void (*fill)(struct vrig *r, unsigned queue, gpa_t at, uint64_t len, uint64_t *random);
     uint64_t (*touch)(struct vrig *r, uint64_t *random); /* what the host does */
 } kinds[VRIG_DEVICES] = {
-    [VRIG_BALLOON] = {5, 0x36, fill_balloon, touch_balloon},
-    [VRIG_DISK] = {3, 0x7646, fill_disk, touch_disk},
+    [VRIG_BALLOON] = {5, 0x36, 0, 0, fill_balloon, touch_balloon},
+    [VRIG_DISK] = {3, 0x7646, 0, 0, fill_disk, touch_disk},
+    [VRIG_VSOCK] = {3, 0x1, 5, 2, fill_vsock, touch_vsock},
 };
 
 static void start_queue(struct vrig *r, unsigned n, unsigned q, uint64_t *random)
@@ -179,9 +341,14 @@ static void put_chain(struct vrig *r, unsigned n, unsigned q, gpa_t table, uint6
 {
     unsigned count = 1 + (unsigned)rig_pick(random, 3);
     unsigned readable = (unsigned)rig_pick(random, count + 1);
+    bool in = kinds[n].in >> q & 1,
+         directed = (in || kinds[n].out >> q & 1) && rig_pick(random, 40);
+    if (directed)
+        readable = in ? 0 : count;
     for (unsigned i = 0; i < count; i++) {
         uint64_t len = rig_pick(random, rig_pick(random, 8) ? 128 : 0x2000);
-        gpa_t at = BUFFERS + align_down(rig_pick(random, BUFFERS_SIZE - 0x2000), 4);
+        len += directed ? 64 : 0;
+        gpa_t at = BUFFERS + align_down(rig_pick(random, BUFFERS_SIZE - 0x2100), 4);
         kinds[n].fill(r, q, at, len, random);
         rig_put_desc(r->as, table + 16 * i, rig_pick(random, 40) ? at : rig_pick_value(random),
                      rig_pick(random, 60) ? len : rig_pick_value(random),
@@ -195,6 +362,10 @@ static uint64_t step_request(struct vrig *r, unsigned n, uint64_t *random)
     gpa_t at = RING(n, q);
     unsigned head = 4 * (unsigned)rig_pick(random, 2);
     bool direct = rig_pick(random, 3) && !head;
+    if ((kinds[n].in | kinds[n].out) && rig_pick(random, 10)) {
+        head = 0;
+        direct = true;
+    }
     put_chain(r, n, q, direct ? at : TABLES, random);
     if (!direct)
         rig_put_desc(r->as, at + 16 * head, TABLES, 16 * (1 + rig_pick(random, 3)), 4, 0);
@@ -238,6 +409,7 @@ uint64_t vrig_step(struct vrig *r, uint64_t *random)
         seen = step_request(r, n, random);
         break;
     }
+    loop_run_once(r->loop, 0);
     for (unsigned i = 0; i < VRIG_DEVICES; i++)
         seen = seen << 1 ^ r->irq[i];
     return seen;

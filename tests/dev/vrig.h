@@ -7,6 +7,7 @@
 #include "core/addrspace.h"
 #include "core/device.h"
 #include "rig.h"
+#include "vsock/vsock.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,11 +16,22 @@
 #define VRIG_RAM_SIZE UINT64_C(0x100000)
 #define VRIG_REGS(n) (UINT64_C(0x10001000) + UINT64_C(0x1000) * (n))
 
-enum { VRIG_BALLOON, VRIG_DISK, VRIG_DEVICES };
+enum { VRIG_BALLOON, VRIG_DISK, VRIG_VSOCK, VRIG_DEVICES };
+#define VRIG_STREAMS 6u
+
+/* Stands for the host's sockets: what comes from the guest is added up. */
+struct fake_vsock {
+    const struct vsock_ops *ops;
+    void *ctx;
+    struct vsock_stream *stream; /* VRIG_STREAMS */
+    uint64_t digest;
+};
 
 struct vrig {
     struct addrspace *as;
     struct fake_block disk;
+    struct fake_vsock vsock;
+    struct loop *loop;
     bool irq[VRIG_DEVICES];
     struct device *all[VRIG_DEVICES + 1]; /* in the order in which state is saved; NULL ends */
 };
