@@ -9,6 +9,7 @@
 #include "net/net.h"
 #include "share/share.h"
 #include "vmm/vm.h"
+#include "vsock/vsock.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -209,6 +210,13 @@ static int set_share(void *ctx, const char *value, struct error *err)
     return share_check(value, err) ? error_prefix(err, "--share") : 0;
 }
 
+static int set_vsock(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    s->vm.vsock = value;
+    return vsock_check(value, err) ? error_prefix(err, "--vsock") : 0;
+}
+
 static int set_balloon(void *ctx, const char *value, struct error *err)
 {
     struct run_settings *s = ctx;
@@ -276,6 +284,11 @@ static const struct option run_options[] = {
      "share). Its files belong to UID there (default 0) and to you here; may be repeated; "
      "docs/shared-folders.md",
      set_share, .repeats = true, .files = "", .head = "folder"},
+    {"vsock", "PATH[,cid=N]",
+     "sockets between programs of the host and of the guest, whose address is N (default 3): "
+     "connect to PATH, write CONNECT PORT and a newline, read OK and a line; what the guest "
+     "connects to at CID 2 comes to PATH_PORT; docs/vsock.md",
+     set_vsock, .files = ""},
     {"balloon", "on|off|SIZE",
      "a memory balloon, through which free memory of the guest goes back to the host (default: on, "
      "unless deterministic); SIZE: what the guest is asked to do without",

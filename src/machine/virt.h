@@ -12,6 +12,7 @@
 #include "machine/machine.h"
 #include "net/net.h"
 #include "share/share.h"
+#include "vsock/vsock.h"
 
 struct loop;
 
@@ -40,9 +41,10 @@ struct virt_config {
     unsigned disk_count;
     struct net *const *nets; /* likewise */
     unsigned net_count;
-    struct share *const *shares; /* likewise; all three: up to VIRT_VIRTIO_SLOTS - 1 */
+    struct share *const *shares; /* likewise; these three and vsock: up to VIRT_VIRTIO_SLOTS - 1 */
     unsigned share_count;
-    struct loop *loop;       /* of the shares */
+    struct vsock *vsock;     /* likewise, NULL: the machine has no socket device */
+    struct loop *loop;       /* of the shares and the socket device */
     bool balloon;            /* there is one, which also takes reports of free pages */
     uint64_t balloon_target; /* bytes that it is to hold at first */
 };

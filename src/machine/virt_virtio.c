@@ -1,7 +1,8 @@
 /*
  * The virtio devices of the board `virt`: disks, then entropy, then networks, then shared folders,
- * then the balloon. They are in the slots of MMIO, the first eight of which are always there, or
- * behind a PCI bridge, from slot 1 on. The power button, one of MMIO always, is behind all slots.
+ * then the socket device, then the balloon. They are in the slots of MMIO, the first eight of which
+ * are always there, or behind a PCI bridge, from slot 1 on. The power button, one of MMIO always,
+ * is behind all slots.
  */
 #include "machine/virt_internal.h"
 
@@ -15,6 +16,7 @@
 #include "dev/virtio/virtio_net.h"
 #include "dev/virtio/virtio_pci.h"
 #include "dev/virtio/virtio_rng.h"
+#include "dev/virtio/virtio_vsock.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,6 +38,8 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
     char id[24];
     if (i == c->disk_count)
         return virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
+    if (i == c->disk_count + c->net_count + c->share_count + 1 && c->vsock)
+        return virtio_vsock_new(virt->m.mem, irq, "vsock0", c->vsock, c->loop, err);
     if (i > c->disk_count + c->net_count + c->share_count)
         return virt->balloon =
                    virtio_balloon_new(virt->m.mem, irq, "balloon0", c->balloon_target, err);
@@ -57,7 +61,7 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
 static unsigned virtio_count(const struct virt *virt)
 {
     const struct virt_config *c = &virt->config;
-    return c->disk_count + 1 + c->net_count + c->share_count + c->balloon;
+    return c->disk_count + 1 + c->net_count + c->share_count + (c->vsock != NULL) + c->balloon;
 }
 
 unsigned virt_slots(const struct virt *virt)

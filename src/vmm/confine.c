@@ -16,7 +16,7 @@
 
 /* ---- what the broker does; ctx is its copy of the machine ---- */
 
-enum { JOB_SCHEDSTAT, JOB_SAVE_BEGIN, JOB_SAVE_END, JOB_SOCKETS, JOB_NET /* + card */ };
+enum { JOB_SCHEDSTAT, JOB_SAVE_BEGIN, JOB_SAVE_END, JOB_SOCKETS, JOB_VSOCK, JOB_NET /* + card */ };
 #define JOBS (JOB_NET + VM_MAX_NETS)
 
 static int job_schedstat(void *ctx, unsigned arg, int *fd)
@@ -48,8 +48,17 @@ static void job_sockets_end(void *ctx)
     struct vm *vm = ctx;
     if (vm->gdb_path)
         unlink(vm->gdb_path);
+    if (vm->vsock)
+        vsock_release(vm->vsock);
     if (vm->at_end)
         vm->at_end(vm->at_end_ctx);
+}
+
+static int job_vsock(void *ctx, unsigned arg, int *fd)
+{
+    struct vm *vm = ctx;
+    *fd = vm->vsock ? vsock_dial(vm->vsock, arg) : -EPERM;
+    return *fd < 0 ? *fd : 0;
 }
 
 static int job_net(void *ctx, unsigned arg, int *fd)
@@ -72,6 +81,7 @@ static int confine_start_broker(struct vm *vm, struct error *err)
         [JOB_SCHEDSTAT] = {.run = job_schedstat, .ctx = vm},
         [JOB_SAVE_BEGIN] = {.run = job_save_begin, .ctx = vm},
         [JOB_SAVE_END] = {.run = job_save_end, .ctx = vm},
+        [JOB_VSOCK] = {.run = job_vsock, .ctx = vm},
         [JOB_SOCKETS] = {.end = job_sockets_end, .ctx = vm},
     };
     for (unsigned i = 0; i < vm->config.net_count; i++)
@@ -89,6 +99,13 @@ static int confine_open_net(void *ctx, struct net_link *link)
     int rc = broker_call(o->broker, JOB_NET + o->index, 0, &link->fd);
     link->hub = rc > 0;
     return rc < 0 ? rc : 0;
+}
+
+static int confine_open_vsock(void *ctx, uint32_t port)
+{
+    int fd;
+    int rc = broker_call(ctx, JOB_VSOCK, port, &fd);
+    return rc < 0 ? rc : fd;
 }
 
 int vm_open_schedstat(struct vm *vm)
@@ -129,7 +146,7 @@ static unsigned confine_calls(const struct vm *vm, const struct vm_confinement *
         calls |= CALLS_NET;
     if (vm->config.share_count)
         calls |= CALLS_SHARE;
-    if (vm->config.gdb || how->listens)
+    if (vm->config.gdb || vm->config.vsock || how->listens)
         calls |= CALLS_LISTEN;
     for (unsigned i = 0; i < vm->config.net_count; i++)
         calls |= net_may_listen(vm->nets[i]) ? CALLS_LISTEN : 0;
@@ -158,5 +175,7 @@ int vm_confine(struct vm *vm, const struct vm_confinement *how, struct confine_r
         vm->net_openers[i] = (struct vm_net_opener){vm->broker, i};
         net_set_opener(vm->nets[i], confine_open_net, &vm->net_openers[i]);
     }
+    if (vm->vsock)
+        vsock_set_opener(vm->vsock, confine_open_vsock, vm->broker);
     return confine(&confinement, report, err);
 }

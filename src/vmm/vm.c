@@ -228,6 +228,8 @@ static int vm_open_backends(struct vm *vm, struct error *err)
         if (!vm->shares[i])
             return -err->code;
     }
+    if (c->vsock && !(vm->vsock = vsock_open(c->vsock, vm->loop, err)))
+        return -err->code;
     return 0;
 }
 
@@ -255,6 +257,7 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .net_count = c->net_count,
         .shares = vm->shares,
         .share_count = c->share_count,
+        .vsock = vm->vsock,
         .loop = vm->loop,
         .balloon =
             c->balloon == VM_BALLOON_ON || (c->balloon == VM_BALLOON_AUTO && !c->deterministic),
@@ -319,6 +322,10 @@ static int vm_check(const struct vm_config *c, struct error *err)
     if (c->deterministic && c->share_count)
         return error_set(err, EINVAL, "a deterministic run cannot share %s, which others change",
                          c->shares[0]);
+    if (c->deterministic && c->vsock)
+        return error_set(err, EINVAL,
+                         "a deterministic run cannot have the socket %s, where others connect",
+                         c->vsock);
     if (c->run_for && !c->deterministic)
         return error_set(err, EINVAL, "a run of a given length needs the deterministic mode");
     return vm_check_memory(c->memory, err);
@@ -400,6 +407,9 @@ void vm_free(struct vm *vm)
         net_free(vm->nets[i]);
     for (unsigned i = 0; i < VM_MAX_SHARES; i++)
         share_free(vm->shares[i]);
+    if (vm->vsock && !vm->broker)
+        vsock_release(vm->vsock);
+    vsock_free(vm->vsock);
     loop_free(vm->loop);
     if (vm->dump)
         fclose(vm->dump);

@@ -52,6 +52,7 @@ struct vm_config {
     unsigned net_count;
     const char *shares[VM_MAX_SHARES]; /* shared folders, as share_open takes them */
     unsigned share_count;
+    const char *vsock; /* the host's socket of the socket device, as vsock_open takes it; or NULL */
     enum vm_balloon balloon;
     uint64_t balloon_target; /* bytes that the guest is asked to do without; it may take them */
     const char *console;     /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */

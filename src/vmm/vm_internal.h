@@ -11,6 +11,7 @@
 #include "share/share.h"
 #include "vmm/gdbstub.h"
 #include "vmm/vm.h"
+#include "vsock/vsock.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -43,6 +44,7 @@ struct vm {
     struct block *flash[VM_MAX_FLASH];
     struct net *nets[VM_MAX_NETS];
     struct share *shares[VM_MAX_SHARES];
+    struct vsock *vsock;
     const struct engine_ops *engine;
     struct machine *machine;
     FILE *dump;                    /* config.dump, or NULL */

@@ -19,7 +19,7 @@ VALUES = {
     "disk": ("d,x.img,readonly", ["{cwd}/d,x.img,readonly"]),
     "image": ("i,readonly", "{cwd}/i,readonly"), "uefi": ("v", "{cwd}/v"),
     "pflash": ("c,readonly", ["{cwd}/c,readonly"]), "share": ("d,tag=t", ["{cwd}/d,tag=t"]),
-    "balloon": ("64M", "64M"),
+    "vsock": ("v,cid=5", "{cwd}/v,cid=5"), "balloon": ("64M", "64M"),
     "net": ("switch=s,mtu=9000,pcap=/p", ["switch={cwd}/s,mtu=9000,pcap=/p"]),
     "bus": ("pci", "pci"), "irqchip": ("aia", "aia"), "console": ("file:c,d", "file:{cwd}/c,d"),
     "engine": ("interp", "interp"), "code-cache": ("2M", "2M"), "mmu": ("sv48", "sv48"),
