@@ -16,6 +16,7 @@
 
 #include "base/bits.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,12 +309,16 @@ static bool one_program(uint64_t seed, const struct engine_ops *second)
     return true;
 }
 
-static void make_place(void)
+/* False: somebody has memory there, as a sanitizer does. */
+static bool make_place(void)
 {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
     void *p = mmap(host(BASE - GUARD), 2 * GUARD, PROT_NONE, flags, -1, 0);
+    if (p == MAP_FAILED && errno == EEXIST)
+        return false;
     if (p != host(BASE - GUARD) || mprotect(host(CODE), CODE_SIZE, PROT_READ | PROT_WRITE))
         abort();
+    return true;
 }
 
 int main(void)
@@ -324,7 +329,11 @@ int main(void)
     struct error err;
     if (fault_init(&err))
         return 1;
-    make_place();
+    if (!make_place()) {
+        printf("skipped: the program's memory is taken; it needs a build without the address "
+               "sanitizer\n");
+        return 77;
+    }
     printf("seed %lu\n", (unsigned long)seed);
     for (unsigned i = 0; i < programs; i++) {
         struct rng r = rng_part(seed, i);

@@ -17,7 +17,7 @@ import tarfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 import harness
-from harness import FACTOR, Failure, Skip, guest, main, scratch, text, tool
+from harness import FACTOR, Failure, Skip, guest, main, require_exec, scratch, text, tool
 
 SECONDS = 300
 # Waits until it has users; then is a machine of its own, as far as podman can tell.
@@ -138,4 +138,5 @@ def test_build():
 
 
 if __name__ == "__main__":
+    require_exec(sys.argv[1])
     main(globals())

@@ -14,7 +14,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 import harness
-from harness import check, guest, main, run, text, tool
+from harness import check, guest, main, require_exec, run, text, tool
 
 SECONDS = 120
 
@@ -339,4 +339,5 @@ def test_gdb_forks():
 
 
 if __name__ == "__main__":
+    require_exec(sys.argv[1])
     main(globals())

@@ -318,7 +318,8 @@ static void record_fill(struct record *r, const struct persist_unit *u,
     }
     struct back_entry *entries = (void *)(r + 1);
     struct back_link *links = (void *)(entries + c->entry_count);
-    memcpy(entries, c->entries, c->entry_count * sizeof *entries);
+    if (c->entry_count)
+        memcpy(entries, c->entries, c->entry_count * sizeof *entries);
     for (uint32_t i = 0; i < c->link_count; i++) {
         links[i].pc = c->links[i].pc;
         links[i].field = c->links[i].field;
@@ -326,7 +327,8 @@ static void record_fill(struct record *r, const struct persist_unit *u,
         links[i].index = c->links[i].index;
     }
     struct back_ref *refs = (void *)(links + c->link_count);
-    memcpy(refs, c->refs, c->ref_count * sizeof *refs);
+    if (c->ref_count)
+        memcpy(refs, c->refs, c->ref_count * sizeof *refs);
     memcpy(refs + c->ref_count, c->bytes, c->size);
 }
 
