@@ -261,11 +261,11 @@ void codemem_settle(struct codemem *m)
     /* A shared file's pages stay in the file. */
     (void)madvise(m->rw, m->size, MADV_DONTNEED);
     size_t full = align_down(m->rover * CODEMEM_GRANULE, HUGE);
+    if (full <= m->huge)
+        return;
     /* Where it fails the pages stay small. */
-    if (full > m->huge)
-        (void)madvise((void *)(uintptr_t)(m->rx + m->huge), full - m->huge, MADV_COLLAPSE);
-    if (full > m->huge)
-        m->huge = full;
+    (void)madvise((void *)(uintptr_t)(m->rx + m->huge), full - m->huge, MADV_COLLAPSE);
+    m->huge = full;
 }
 
 void codemem_reset(struct codemem *m)

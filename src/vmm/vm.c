@@ -228,9 +228,9 @@ static int vm_open_backends(struct vm *vm, struct error *err)
         if (!vm->shares[i])
             return -err->code;
     }
-    if (c->vsock && !(vm->vsock = vsock_open(c->vsock, vm->loop, err)))
-        return -err->code;
-    return 0;
+    if (c->vsock)
+        vm->vsock = vsock_open(c->vsock, vm->loop, err);
+    return c->vsock && !vm->vsock ? -err->code : 0;
 }
 
 static int vm_build_machine(struct vm *vm, struct error *err)

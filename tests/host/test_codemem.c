@@ -31,6 +31,33 @@ static void permissions(const void *p, char out[5])
     fclose(f);
 }
 
+/* What is written stays, in both views, and can be written again, small pages or huge. */
+static void test_settle(void **state)
+{
+    struct codemem m;
+    const size_t part = 1 << 20;
+    uint8_t *parts[5];
+    (void)state;
+    assert_int_equal(codemem_init(&m, 8 * part, NULL), 0);
+    for (unsigned i = 0; i < 5; i++) {
+        parts[i] = codemem_alloc(&m, part);
+        memset(parts[i], (int)i + 1, part);
+        codemem_settle(&m);
+        for (unsigned k = 0; k <= i; k++) {
+            const uint8_t *rx = codemem_to_rx(&m, parts[k]);
+            assert_int_equal(rx[0], k + 1);
+            assert_memory_equal(rx, rx + 1, part - 1);
+        }
+    }
+    parts[0][77] = 99;
+    assert_int_equal(codemem_to_rx(&m, parts[0])[77], 99);
+    codemem_reset(&m);
+    assert_int_equal(codemem_to_rx(&m, parts[0])[77], 0);
+    assert_ptr_equal(codemem_alloc(&m, part), parts[0]);
+    codemem_settle(&m);
+    codemem_fini(&m);
+}
+
 static void test_views(void **state)
 {
     struct codemem m;
@@ -201,10 +228,8 @@ static void test_fork(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_views),
-        cmocka_unit_test(test_bounds),
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_fork),
+        cmocka_unit_test(test_views),  cmocka_unit_test(test_settle), cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_fork),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

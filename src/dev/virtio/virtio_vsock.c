@@ -405,16 +405,23 @@ static void rx_push(struct virtio_vsock *v, struct virtq_chain *c, const uint8_t
     virtq_push(&v->vd.queues[QUEUE_RX], c, (uint32_t)n);
 }
 
-/* A packet without data, if the flow has one to send. False: no buffer. */
+/* The packet without data that the flow has to send next; 0: none. */
+static uint16_t flow_op(const struct flow *f)
+{
+    if (f->state == FLOW_RESET)
+        return OP_RST;
+    if (f->respond)
+        return f->state == FLOW_ASKED ? OP_REQUEST : OP_RESPONSE;
+    if (f->shut != f->shut_sent)
+        return OP_SHUTDOWN;
+    return f->tell ? OP_CREDIT_UPDATE : 0;
+}
+
+/* Sends it, if there is one. False: no buffer. */
 static bool flow_control(struct virtio_vsock *v, struct flow *f)
 {
     uint8_t h[HDR_SIZE];
-    uint8_t shut = f->shut & (uint8_t)~f->shut_sent;
-    uint16_t op = f->state == FLOW_RESET ? OP_RST
-                  : f->respond           ? (f->state == FLOW_ASKED ? OP_REQUEST : OP_RESPONSE)
-                  : shut                 ? OP_SHUTDOWN
-                  : f->tell              ? OP_CREDIT_UPDATE
-                                         : 0;
+    uint16_t op = flow_op(f);
     if (!op)
         return true;
     struct virtq_chain *c = rx_next(v, 0);
@@ -425,7 +432,8 @@ static bool flow_control(struct virtio_vsock *v, struct flow *f)
         le32_put(h + HDR_FLAGS, f->shut);
     rx_push(v, c, h);
     f->respond = false;
-    f->shut_sent |= op == OP_SHUTDOWN ? shut : 0;
+    if (op == OP_SHUTDOWN)
+        f->shut_sent = f->shut;
     if (op == OP_RST)
         flow_end(f);
     return true;
@@ -483,13 +491,6 @@ static bool vsock_send_resets(struct virtio_vsock *v)
     return true;
 }
 
-/* Whether the flow would have something for the guest. */
-static bool flow_is_busy(const struct flow *f)
-{
-    return f->state == FLOW_RESET || f->respond || f->tell || f->shut != f->shut_sent ||
-           flow_may_send(f);
-}
-
 /*
  * Each flow in turn sends a packet, as long as there is one and there are buffers. True: there may
  * be more to do, but the loop has other work, too.
@@ -500,7 +501,7 @@ static bool vsock_receive(struct virtio_vsock *v)
         return false;
     for (unsigned idle = 0, sent = 0; idle < VSOCK_MAX_STREAMS; v->next++) {
         struct flow *f = &v->flow[v->next % VSOCK_MAX_STREAMS];
-        if (f->state == FLOW_FREE || !flow_is_busy(f)) {
+        if (f->state == FLOW_FREE || (!flow_op(f) && !flow_may_send(f))) {
             idle++;
             continue;
         }

@@ -307,6 +307,19 @@ static bool regions_make_thunks(struct regions *rs, const struct back_target *t)
     return ok;
 }
 
+/* Zero, on lines of the cache, and resident as it is used; a machine's in huge pages. */
+static struct region *region_table(bool process)
+{
+    const size_t size = MAX_REGIONS * sizeof(struct region);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    if (!process)
+        madvise(p, size, MADV_HUGEPAGE);
+    return p;
+}
+
 int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_size, bool process,
                  struct error *err)
 {
@@ -317,10 +330,7 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
         return rc;
     rs->target = t;
     rs->process = process;
-    rs->region = mmap(NULL, MAX_REGIONS * sizeof *rs->region, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (!process)
-        madvise(rs->region, MAX_REGIONS * sizeof *rs->region, MADV_HUGEPAGE);
+    rs->region = region_table(process);
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
     rs->by_granule = calloc(rs->mem.size / CODEMEM_GRANULE, sizeof *rs->by_granule);
     bool ok = rs->region && rs->link && rs->by_granule && regions_make_thunks(rs, t);
@@ -332,7 +342,8 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
 void regions_fini(struct regions *rs)
 {
     codemem_fini(&rs->mem);
-    munmap(rs->region, MAX_REGIONS * sizeof *rs->region);
+    if (rs->region)
+        munmap(rs->region, MAX_REGIONS * sizeof *rs->region);
     free(rs->link);
     free(rs->by_granule);
 }

@@ -254,8 +254,8 @@ void windows_earn(struct windows *ws, uint64_t insns)
         w->balance = 0;
     }
     w->balance += (int64_t)insns;
-    if (!h->contexts[h->context].window && (w->balance -= COST_ENTRY) < 0)
-        w->balance = 0;
+    if (!h->contexts[h->context].window)
+        w->balance = w->balance > COST_ENTRY ? w->balance - COST_ENTRY : 0;
     if (w->balance > CREDIT * w->price)
         w->balance = CREDIT * w->price;
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define BUCKETS 8192
+#define BUCKETS 32768
 #define FEW 100               /* pages that small programs need at most */
 #define OFTEN UINT64_C(20000) /* instructions, to open a page again */
 #define LONG 8                /* times open_max: so many pages opened again are no burst */
