@@ -430,9 +430,13 @@ static enum vcpu_exit dbt_run(struct vcpu *v, uint64_t max_insns)
 #define WINDOW_PRICE 16000000u
 #define NO_WINDOWS UINT32_MAX
 
-#define DBT_HOOKS(hot_after)                                                               \
-    {                                                                                      \
-        dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, dbt_page_opened, (hot_after) \
+/* A region that was entered just before, and what is executed singly after it. */
+#define LONGEST_RUN (FRONT_MAX_INSNS + 8)
+
+#define DBT_HOOKS(hot_after)                                                                \
+    {                                                                                       \
+        dbt_hot, dbt_native, dbt_page_changed, dbt_page_made, dbt_page_opened, (hot_after), \
+            LONGEST_RUN                                                                     \
     }
 static const struct interp_hooks dbt_hooks = DBT_HOOKS(HOT), dbt_eager_hooks = DBT_HOOKS(1),
                                  dbt_process_hooks = DBT_HOOKS(WARM_STEP);

@@ -126,21 +126,19 @@ bool interp_heat(struct vcpu *v, const struct code_page *page, unsigned slot)
 
 void interp_install(struct code_page *page, unsigned slot)
 {
-    if (page->slots)
-        page->slots[slot].handler = HANDLER_NATIVE;
+    if (page->slots && page->slots[slot].handler < HANDLER_NATIVE)
+        page->slots[slot].handler += HANDLER_NATIVE;
 }
 
 bool interp_installed(const struct code_page *page, unsigned slot)
 {
-    return page->slots && page->slots[slot].handler == HANDLER_NATIVE;
+    return page->slots && page->slots[slot].handler >= HANDLER_NATIVE;
 }
 
-/* It is decoded when it is reached. */
 void interp_uninstall(struct code_page *page, unsigned slot)
 {
-    bool crosses = slot == CODE_SLOTS - 1 && (page->bytes[4094] & 3) == 3;
-    if (page->slots)
-        page->slots[slot].handler = crosses ? HANDLER_CROSSING : 0;
+    if (interp_installed(page, slot))
+        page->slots[slot].handler -= HANDLER_NATIVE;
 }
 
 struct code_page *interp_page_at(struct vcpu *v, uint64_t va)

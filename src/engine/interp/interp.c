@@ -148,8 +148,9 @@ static bool interp_cross(struct vcpu *v, struct code_page *page, uint64_t pc,
     if (bits != page->cross_bits || !page->cross_handler) {
         struct code_slot s = slot_of(v->engine_data, v->arch, bits);
         unsigned handler = s.handler;
-        s.handler = HANDLER_CROSSING;
-        slot_set(&page->slots[CODE_SLOTS - 1], s);
+        struct code_slot *last = &page->slots[CODE_SLOTS - 1];
+        s.handler = HANDLER_CROSSING + (last->handler < HANDLER_NATIVE ? 0 : HANDLER_NATIVE);
+        slot_set(last, s);
         page->cross_bits = bits;
         __atomic_store_n(&page->cross_handler, (uint16_t)handler, __ATOMIC_RELEASE);
     }
@@ -164,21 +165,11 @@ static uint32_t page_bits(const struct code_page *page, unsigned slot)
     return slot == CODE_SLOTS - 1 ? page->cross_bits : le32_get(&page->bytes[2 * slot]);
 }
 
-/*
- * The handler that a slot with native code would have without it. It may never have been decoded,
- * so that is done now.
- */
-static unsigned slot_handler(struct interp *it, const struct rv_hart *h, struct code_page *page,
-                             unsigned slot)
+/* The handler of a slot, without its native code. */
+static unsigned slot_handler(const struct code_slot *s)
 {
-    struct code_slot *s = &page->slots[slot];
-    if (slot == CODE_SLOTS - 1 && (page->bytes[4094] & 3) == 3)
-        return HANDLER_CROSSING;
-    struct code_slot decoded = slot_of(it, h, page_bits(page, slot));
-    unsigned handler = decoded.handler;
-    decoded.handler = HANDLER_NATIVE;
-    slot_set(s, decoded);
-    return handler;
+    unsigned handler = s->handler;
+    return handler < HANDLER_NATIVE ? handler : handler - HANDLER_NATIVE;
 }
 
 /* ---- operations that need more than a line ---- */
@@ -504,20 +495,29 @@ void interp_trap(struct vcpu *v, const struct rv_fault *fault)
     next_pc = PC + (len);                                                 \
     goto system;
 
+/* From where on `n` instructions may be too many; now, if they are already. */
+static uint64_t limit_before(uint64_t limit, uint64_t icount, uint64_t n)
+{
+    return limit - icount > n ? limit - n : icount;
+}
+
 enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
 {
 #define IF_0(...)
 #define IF_1(...) __VA_ARGS__
 #define RV_OP(ID, name, kind, sem, ext, hasc) \
     [HANDLER(RV_OP_##ID, 0)] = &&name##_4, IF_##hasc([HANDLER(RV_OP_##ID, 1)] = &&name##_2, )
-    static const void *const run_table[HANDLER_COUNT] = {
-        [HANDLER_ILLEGAL] = &&illegal,   [HANDLER_UNDECODED] = &&undecoded,
-        [HANDLER_CROSSING] = &&crossing, [HANDLER_PAGE_END] = &&page_end,
-        [HANDLER_NATIVE] = &&native,
+    static const void *const run_table[2 * HANDLER_COUNT] = {
+        [HANDLER_ILLEGAL] = &&illegal,
+        [HANDLER_UNDECODED] = &&undecoded,
+        [HANDLER_CROSSING] = &&crossing,
+        [HANDLER_PAGE_END] = &&page_end,
+        [HANDLER_NATIVE... 2 * HANDLER_COUNT - 1] = &&native,
 #include "isa/riscv64/rv_ops.def"
     };
 #undef RV_OP
-    static const void *const step_table[HANDLER_COUNT] = {[0 ... HANDLER_COUNT - 1] = &&step};
+    static const void *const step_table[2 * HANDLER_COUNT] = {[0 ... 2 * HANDLER_COUNT - 1] =
+                                                                  &&step};
 
     struct rv_hart *h = v->arch;
     struct interp *it = v->engine_data;
@@ -527,9 +527,11 @@ enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
     struct rv_tlb_entry *tlb = NULL; /* stays so for a process */
     uint64_t page_va = 0, pc = h->pc, next_pc, icount = h->icount;
     const uint64_t limit = max_insns > UINT64_MAX - icount ? UINT64_MAX : icount + max_insns;
-    const uint64_t soft_limit = limit - icount > INTERP_MAX_RUN ? limit - INTERP_MAX_RUN : icount;
     bool transient = false, looked_up = false, first = true;
     const bool debug = v->debug.breakpoint_count || v->debug.watchpoint_count;
+    const uint64_t soft_limit = limit_before(limit, icount, INTERP_MAX_RUN);
+    const uint64_t native_limit =
+        it->hooks && !debug ? limit_before(limit, icount, it->hooks->longest_run) : icount;
     enum vcpu_exit exit = VCPU_EXIT_KICK;
     enum rv_sys_result sys;
     struct rv_fault fault;
@@ -537,7 +539,9 @@ enum vcpu_exit interp_run(struct vcpu *v, uint64_t max_insns)
     if (!max_insns)
         return VCPU_EXIT_LIMIT;
     v->debug.hit_watch = false;
-    if (!atomic_exchange(&v->stop_at, soft_limit > icount ? soft_limit : limit))
+    if (!atomic_exchange(&v->stop_at, soft_limit > icount     ? soft_limit
+                                      : native_limit > icount ? native_limit
+                                                              : limit))
         goto leave;
     if (debug || soft_limit == icount)
         dispatch = step_table;
@@ -583,7 +587,7 @@ enter : {
 
 hot:
     *hot_counter(it, ip) = it->threshold;
-    if (it->hooks && !transient && ip->handler != HANDLER_NATIVE)
+    if (it->hooks && !transient && ip->handler < HANDLER_NATIVE)
         it->hooks->hot(v, page, SLOT, page_va);
     goto *dispatch[ip->handler];
 
@@ -591,7 +595,7 @@ native:
     SYNC();
     switch (it->hooks->native(v, page, h->pc)) {
     case NATIVE_INTERPRET:
-        goto *run_table[slot_handler(it, h, page, SLOT)];
+        goto *run_table[slot_handler(ip)];
     case NATIVE_CALL:
         exit = VCPU_EXIT_CALL;
         goto leave;
@@ -605,7 +609,8 @@ native:
     pc = h->pc;
     goto resume;
 
-    /* Someone wants a stop, or the limit is near: from here on one instruction at a time. */
+    /* Someone wants a stop, or the limit is near: from here on one instruction at a time, and
+     * native code, which returns sooner than the interpreter, as long as that may be. */
 stop:
     h->pc = pc;
     h->icount = icount;
@@ -614,8 +619,9 @@ stop:
         goto leave;
     }
     {
-        uint64_t seen = soft_limit;
-        if (!atomic_compare_exchange_strong(&v->stop_at, &seen, limit) && !seen)
+        uint64_t seen = atomic_load(&v->stop_at);
+        uint64_t next = icount < native_limit ? native_limit : limit;
+        if (!seen || (!atomic_compare_exchange_strong(&v->stop_at, &seen, next) && !seen))
             goto leave;
     }
     dispatch = step_table;
@@ -646,12 +652,20 @@ step:
     }
     looked_up = false;
     first = false;
-    goto *run_table[ip->handler == HANDLER_NATIVE ? slot_handler(it, h, page, SLOT) : ip->handler];
+    if (ip->handler >= HANDLER_NATIVE && icount < native_limit && !transient)
+        goto native;
+    goto *run_table[slot_handler(ip)];
 
 undecoded:
     __atomic_fetch_or(&page->run[SLOT / 64], UINT64_C(1) << SLOT % 64, __ATOMIC_RELAXED);
-    slot_set(ip, slot_of(it, h, page_bits(page, SLOT)));
-    goto *run_table[ip->handler];
+    {
+        struct code_slot decoded = slot_of(it, h, page_bits(page, SLOT));
+        unsigned handler = decoded.handler;
+        if (ip->handler >= HANDLER_NATIVE)
+            decoded.handler += HANDLER_NATIVE;
+        slot_set(ip, decoded);
+        goto *run_table[handler];
+    }
 
 crossing:
     SYNC();

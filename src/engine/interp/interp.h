@@ -34,6 +34,8 @@ struct interp_hooks {
     /* A page with native code has lost what it was decoded to: installs it again. */
     void (*page_opened)(struct vcpu *v, struct code_page *page);
     uint16_t threshold; /* jumps to a target before it is hot, 1 and up */
+    uint32_t
+        longest_run; /* instructions at most from when stop_at is reached until native returns */
 };
 
 /* As engine_interp.attach; hooks may be NULL. */

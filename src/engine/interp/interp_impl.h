@@ -17,8 +17,8 @@ enum {
     HANDLER_ILLEGAL,
     HANDLER_CROSSING = HANDLER(RV_OP_COUNT, 0), /* four bytes, of which two are on the next page */
     HANDLER_PAGE_END,
-    HANDLER_NATIVE, /* the slot has native code; see slot_handler */
     HANDLER_COUNT,
+    HANDLER_NATIVE = HANDLER_COUNT, /* added to the handler of a slot that has native code */
 };
 
 /* Targets of jumps share this many counters. */
