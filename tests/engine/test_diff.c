@@ -3,7 +3,7 @@
  *
  *     test_diff [PATH OF QEMU-RISCV64]
  *
- * GUISE_SEED repeats a run, GUISE_LONG=1 makes it ten times as long and GUISE_SHORT=1 a tenth,
+ * GUISE_SEED repeats a run, GUISE_LONG=1 makes it 25 times as long and GUISE_SHORT=1 a quarter,
  * GUISE_DIFF=insn/fadd.s runs the parts whose name starts so, GUISE_DIFF_KEEP=FILE keeps the last
  * program as an ELF file.
  */
@@ -22,7 +22,7 @@ int main(int argc, char **argv)
         .only = getenv("GUISE_DIFF"),
         .scale = getenv("GUISE_LONG")    ? 100
                  : getenv("GUISE_SHORT") ? 1
-                                         : 10,
+                                         : 4,
         .peer = peer_find(argc > 1 ? argv[1] : NULL, why, sizeof why),
     };
     if (!d.peer) {

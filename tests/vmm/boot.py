@@ -10,12 +10,13 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import harness
 from harness import Machine, check, linux, run, scratch, text, wait_until
 
-def boot(*args, append="console=ttyS0", seconds=60):
-    return Machine(["run", *linux(append), *args], seconds=seconds)
+
+def boot(*args, append="console=ttyS0", whole=False, seconds=60):
+    return Machine(["run", *linux(append, whole=whole), *args], seconds=seconds)
 
 
 def test_shell():
-    with boot() as m:
+    with boot(whole=True) as m:
         m.expect(rb"Linux version 6\.")
         m.expect(rb"SBI specification v2\.0 detected")
         m.expect(rb"guise: init")
@@ -79,7 +80,7 @@ def test_four_harts():
 def test_many_harts():
     # 64 threads on two busy host cores take Linux's watchdog for a ride: the full number on request.
     harts = "64" if os.environ.get("GUISE_LONG") else "16"
-    with boot("--cpus", harts, append="console=ttyS0", seconds=300) as m:
+    with boot("--cpus", harts, seconds=300) as m:
         m.expect(rb"smp: Brought up 1 node, %s CPUs" % harts.encode())
         m.login()
         silence(m)
@@ -227,7 +228,7 @@ def test_resident_memory():
     """A booted guest of 256 MiB keeps guise within 100 MiB; what it clears is given back."""
     # Meson has malloc fill what it gives, so that all of a large array is resident.
     os.environ.pop("MALLOC_PERTURB_", None)
-    with boot("--stats", *harness.inspectable()) as m:
+    with boot("--stats", *harness.inspectable(), whole=True) as m:
         m.login()
         m.shell("sleep 1")
         # Pss: what is mapped twice by the process counts once.

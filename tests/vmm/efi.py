@@ -16,10 +16,10 @@ MB = 1 << 20
 GUID = "12345678-1234-1234-1234-123456789abc"
 GRUB = """\
 echo guise: GRUB
-linux /vmlinuz console=ttyS0 quiet
+linux /vmlinuz console=ttyS0 quiet %s
 initrd /initrd
 boot
-"""
+""" % harness.QUICK
 
 
 def do(program, *args, stdin=b"", **more):

@@ -54,7 +54,7 @@ def boot(*args, seconds=600):
     with scratch(big=True) as directory:
         initrd = guest("initramfs", "--init", HERE + "/lockstep.init", "-o",
                        directory + "/initramfs")
-        out = lockstep([*linux("console=ttyS0", initrd), *args], seconds=seconds)
+        out = lockstep([*linux("console=ttyS0", initrd, whole=True), *args], seconds=seconds)
         check(b"guise: done" in out, "the guest did not come to its end", out)
 
 

@@ -211,7 +211,9 @@ int main(int argc, char **argv)
     uint64_t seed = small_seed();
     const char *only = getenv("GUISE_HOSTILE_IMAGE");
     const char *engine = argc > 1 ? argv[1] : "auto";
-    unsigned long count = argc > 2 ? strtoul(argv[2], NULL, 10) : 10000;
+    unsigned long count = argc > 2               ? strtoul(argv[2], NULL, 10)
+                          : getenv("GUISE_LONG") ? 10000
+                                                 : 4000;
     unsigned long ends[4] = {0};
     struct small_file file, disk;
     small_open(&file);
