@@ -32,6 +32,7 @@ PROMPT = b"# "
 guise = None  # the program under test, set by main()
 engine = None  # the engine that machines are run with; None: guise chooses
 runtime = None  # where machines have their control sockets
+cache = ""  # where they keep translations, if a test says so
 
 
 class Failure(Exception):
@@ -107,8 +108,9 @@ def scratch(big=False):
 
 
 def environment(program):
-    """guise puts control sockets into a directory of the script's, and none of the user's."""
-    return None if program or not runtime else dict(os.environ, XDG_RUNTIME_DIR=runtime)
+    """guise puts control sockets into a directory of the script's, and nothing into the user's."""
+    return None if program or not runtime else dict(os.environ, XDG_RUNTIME_DIR=runtime,
+                                                    GUISE_CACHE=cache)
 
 
 def command(program, args):

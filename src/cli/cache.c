@@ -34,7 +34,7 @@ static void status_file(void *ctx, int dir, const struct store_file *f)
     (void)dir;
     sum->left += f->kind == STORE_LEFT;
     sum->foreign += f->kind == STORE_FOREIGN;
-    if (f->kind != STORE_UNIT)
+    if (f->kind != STORE_UNIT && f->kind != STORE_ARCHIVE_FILE)
         return;
     if (!sum->files++ || f->used.tv_sec < sum->oldest.tv_sec)
         sum->oldest = f->used;

@@ -1,4 +1,5 @@
 #include "chr/terminal.h"
+#include "cli/cache.h"
 #include "cli/description.h"
 #include "cli/options.h"
 #include "cli/sandbox.h"
@@ -8,6 +9,7 @@
 #include "machine/firmware.h"
 #include "net/net.h"
 #include "share/share.h"
+#include "store/archive.h"
 #include "vmm/vm.h"
 #include "vsock/vsock.h"
 
@@ -19,7 +21,7 @@
 
 struct run_settings {
     struct vm_config vm;
-    bool stats, print_config;
+    bool stats, print_config, no_cache;
     const char *name, *control; /* NULL: not given */
     const char *uefi;           /* file of variables, NULL: not given */
     struct option_log given;
@@ -71,6 +73,7 @@ SET_SWITCH(deterministic, vm.deterministic)
 SET_SWITCH(stats, stats)
 SET_SWITCH(paused, vm.paused)
 SET_SWITCH(print_config, print_config)
+SET_SWITCH(no_cache, no_cache)
 
 static int set_cpus(void *ctx, const char *value, struct error *err)
 {
@@ -309,6 +312,9 @@ static const struct option run_options[] = {
      "memory for translated code of each cpu, 1M to 1G (default 128M); when it is full it starts "
      "over",
      set_code_cache, .json = OPTION_SIZE},
+    {"no-cache", NULL,
+     "neither use nor keep what earlier runs with the first disk translated (docs/translator.md)",
+     set_no_cache},
     {"mmu", "MODE", "largest virtual addresses offered: sv39 (default), sv48, sv57", set_mmu},
     {"name", "NAME",
      "what 'guise ps' and 'guise ctl' call the machine (default vm- and the process)", set_name},
@@ -464,8 +470,11 @@ static void print_stats(struct vm *vm)
                 i, (unsigned long long)n.rx_frames, (unsigned long long)n.rx_bytes,
                 (unsigned long long)n.rx_dropped, (unsigned long long)n.tx_frames,
                 (unsigned long long)n.tx_bytes, (unsigned long long)n.tx_dropped);
-    if (s.engine.regions)
+    if (s.engine.regions || s.engine.loaded) {
         engine_stats_print_translator(&s.engine, stderr);
+        fprintf(stderr, "loaded        %llu regions of earlier runs or other cpus\n",
+                (unsigned long long)s.engine.loaded);
+    }
 }
 
 /* The code of a guest that failed: its own, but never a success. */
@@ -604,6 +613,27 @@ static int run_lockstep(struct run_settings *s, struct error *err)
     return code;
 }
 
+/*
+ * Where translations of a machine with this disk are kept: it is the first that the guest writes
+ * to, so that machines of others, who may have what this one has for reading, have their own.
+ */
+static struct archive *open_archive(const struct run_settings *s)
+{
+    struct error err = {0};
+    const char *disk = NULL;
+    for (unsigned i = 0; i < s->vm.disk_count && !disk; i++)
+        if (!s->vm.disks[i].readonly)
+            disk = s->vm.disks[i].path;
+    if (!disk || s->no_cache || s->vm.deterministic)
+        return NULL;
+    struct store *store = cache_open(&err);
+    struct archive *archive = store ? store_archive(store, disk, &err) : NULL;
+    store_free(store);
+    if (!archive && s->stats)
+        fprintf(stderr, "guise: %s\n", err.msg);
+    return archive;
+}
+
 static int run_settings(struct run_settings *s, struct error *err)
 {
     if (s->print_config)
@@ -616,15 +646,16 @@ static int run_settings(struct run_settings *s, struct error *err)
     }
     if (s->dump_dtb)
         s->vm.console = "none";
-    struct vm *vm = vm_new(&s->vm, err);
-    if (!vm)
-        return EXIT_USAGE;
-    int code;
-    if (s->dump_dtb)
-        code = dump_dtb(vm, s->dump_dtb, err) ? EXIT_USAGE : 0;
     else
+        s->vm.archive = open_archive(s);
+    struct vm *vm = vm_new(&s->vm, err);
+    int code = EXIT_USAGE;
+    if (vm && s->dump_dtb)
+        code = dump_dtb(vm, s->dump_dtb, err) ? EXIT_USAGE : 0;
+    else if (vm)
         code = run_machine(s, vm, err);
     vm_free(vm);
+    archive_free(s->vm.archive);
     return code;
 }
 

@@ -67,6 +67,7 @@ struct vcpu_debug {
     struct vcpu_watch hit;
 };
 
+struct archive;
 struct store;
 
 struct vcpu {
@@ -80,6 +81,7 @@ struct vcpu {
     uint64_t code_cache; /* bytes for translated code, set before the engine is attached; 0: its
                             choice */
     const struct store *store; /* of translations, likewise; NULL: they are not kept */
+    struct archive *archive;   /* of a machine's, likewise */
     int schedstat;             /* of the owner's thread: /proc's file, -1 if there is none */
     struct vcpu_debug debug;
     uint8_t waiting; /* the owner's: the guest waits for an interrupt */

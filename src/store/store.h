@@ -51,8 +51,9 @@ struct store_file {
     struct timespec used;
     enum {
         STORE_UNIT,
-        STORE_LEFT,    /* from a writer that did not get to its end, or still will */
-        STORE_FOREIGN, /* not ours, or writable for others: never used */
+        STORE_ARCHIVE_FILE, /* of a machine's disk (archive.h) */
+        STORE_LEFT,         /* from a writer that did not get to its end, or still will */
+        STORE_FOREIGN,      /* not ours, or writable for others: never used */
     } kind;
 };
 

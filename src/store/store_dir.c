@@ -23,6 +23,12 @@ static bool is_unit(const char *name)
     return digits == 32 && !strcmp(name + digits, STORE_SUFFIX);
 }
 
+static bool is_archive(const char *name)
+{
+    size_t digits = strspn(name, "0123456789abcdef");
+    return digits == 32 && !strcmp(name + digits, STORE_ARCHIVE);
+}
+
 static bool is_temporary(const char *name)
 {
     return !strncmp(name, STORE_TEMPORARY, strlen(STORE_TEMPORARY));
@@ -31,11 +37,14 @@ static bool is_temporary(const char *name)
 static bool file_look(int dir, const char *name, struct store_file *f)
 {
     struct stat st;
-    if ((!is_unit(name) && !is_temporary(name)) ||
+    if ((!is_unit(name) && !is_archive(name) && !is_temporary(name)) ||
         fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISDIR(st.st_mode))
         return false;
     *f = (struct store_file){.name = name, .size = (uint64_t)st.st_size, .used = st.st_atim};
-    f->kind = !store_owned(&st, S_IFREG) ? STORE_FOREIGN : is_unit(name) ? STORE_UNIT : STORE_LEFT;
+    f->kind = !store_owned(&st, S_IFREG) ? STORE_FOREIGN
+              : is_unit(name)            ? STORE_UNIT
+              : is_archive(name)         ? STORE_ARCHIVE_FILE
+                                         : STORE_LEFT;
     if (f->kind == STORE_LEFT)
         f->used = st.st_mtim;
     return true;

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #define STORE_SUFFIX ".unit"
+#define STORE_ARCHIVE ".archive"
 #define STORE_NAME 64 /* bytes of a name */
 #define STORE_TEMPORARY "new-"
 

@@ -274,6 +274,7 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         struct vcpu *v = &vm->machine->vcpus[i];
         v->engine = vm->engine;
         v->code_cache = vm->config.code_cache;
+        v->archive = vm->config.archive;
         int rc = vm->engine->attach(v, err);
         if (rc)
             return rc;

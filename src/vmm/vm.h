@@ -63,9 +63,11 @@ struct vm_config {
     bool deterministic;      /* guest time is counted in instructions: runs repeat exactly */
     uint64_t run_for;    /* deterministic: stop when guest time has come to so many ns; 0: never */
     uint64_t code_cache; /* bytes for translated code, for each cpu; 0: the engine's choice */
-    const char *dump;    /* what the engine compiles is written to this file; NULL: no */
-    const char *load;    /* start from this saved state instead of power-on; NULL: no */
-    bool paused;         /* nothing runs until vm_release */
+    struct archive *archive; /* where translations are kept between runs, which outlives the
+                                machine; NULL: nowhere */
+    const char *dump;        /* what the engine compiles is written to this file; NULL: no */
+    const char *load;        /* start from this saved state instead of power-on; NULL: no */
+    bool paused;             /* nothing runs until vm_release */
 };
 
 /* Defaults: engine auto, 1 cpu, 256 MiB, 39 bits, console stdio. */

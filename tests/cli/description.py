@@ -24,7 +24,7 @@ VALUES = {
     "bus": ("pci", "pci"), "irqchip": ("aia", "aia"), "console": ("file:c,d", "file:{cwd}/c,d"),
     "engine": ("interp", "interp"), "code-cache": ("2M", "2M"), "mmu": ("sv48", "sv48"),
     "name": ("box", "box"), "control": ("none", "none"), "paused": (None, True),
-    "gdb": ("unix:g", "unix:{cwd}/g"), "deterministic": (None, True), "run-for": ("1000", 1000),
+    "gdb": ("unix:g", "unix:{cwd}/g"), "deterministic": (None, True), "no-cache": (None, True), "run-for": ("1000", 1000),
     "save": ("s", "{cwd}/s"), "load": ("l", "{cwd}/l"), "lockstep": ("a,b", "a,b"),
     "stats": (None, True), "dump-code": ("c", "{cwd}/c"), "dump-dtb": ("t", "{cwd}/t"),
     "sandbox": ("off", "off"), "user": ("7:8", "7:8"),

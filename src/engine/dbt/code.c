@@ -4,8 +4,10 @@
  */
 #include "engine/dbt/dbt_impl.h"
 
+#include "engine/source_hash.h"
 #include "host/x86_64/disasm.h"
 #include "host/x86_64/features.h"
+#include "store/archive.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -42,6 +44,7 @@ static void dbt_code_free(struct dbt_code *c)
 {
     compile_queue_free(c->queue);
     persist_free(c->persist);
+    free(c->archived);
     free(c->warm);
     compiler_free(c->compiler);
     compile_job_fini(&c->job);
@@ -67,6 +70,17 @@ static bool dbt_make_process(struct dbt_code *c, const struct vcpu *v)
     return !v->store || (c->persist = persist_new(v->store, &c->target.features, c->warm)) != NULL;
 }
 
+/* Not where time is counted in instructions (rule 6). */
+static bool dbt_make_machine(struct dbt_code *c, const struct vcpu *v)
+{
+    const struct rv_hart *h = v->arch;
+    if (!v->archive || !c->queue ||
+        !archive_begin(v->archive, h->exts, SOURCE_HASH, record_host(&c->target.features)))
+        return true;
+    c->archive = v->archive;
+    return (c->archived = malloc(UNIT_MAX_RECORD)) != NULL;
+}
+
 static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct error *err)
 {
     const struct rv_hart *h = v->arch;
@@ -86,7 +100,8 @@ static struct dbt_code *dbt_code_new(const struct vcpu *v, bool eager, struct er
         dbt_code_free(c);
         return NULL;
     }
-    if (!dbt_make_compiler(c, v) || (h->process && !dbt_make_process(c, v))) {
+    if (!dbt_make_compiler(c, v) ||
+        !(h->process ? dbt_make_process(c, v) : dbt_make_machine(c, v))) {
         error_set(err, ENOMEM, "out of memory for the translator's compiler");
         dbt_code_free(c);
         return NULL;

@@ -21,7 +21,8 @@
  *     bytes than the page has when it is finished is thrown away.
  *  5. When code memory is full everything is dropped, at the next entry of the engine.
  *  6. Which regions there are at an instruction must depend on the guest alone when time is
- *     counted in instructions. Only where time is real does another thread compile.
+ *     counted in instructions. Only where time is real does another thread compile, or are there
+ *     regions that an earlier run or another hart has made.
  *  7. A region is made for reaching memory through the TLB or through the context's window (U-mode
  *     only, where time is real). Whether a context has a window changes only outside regions and
  *     empties the jump caches.
@@ -172,14 +173,18 @@ static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_
     dbt_lock(d);
     if (d->code->persist && !page->noticed && page->gpa == page_va)
         persist_notice(d->code->persist, v, page);
+    if (d->code->archive)
+        archived_notice(page);
     page->noticed = true;
     dbt_unlock(d);
 }
 
-/* Only of machines, where no region is still to be loaded. */
-static void dbt_page_opened(struct vcpu *v, struct code_page *page)
+/* Only of machines: a process's pages stay open. */
+static void dbt_page_opened(struct vcpu *v, struct code_page *page, uint64_t page_va)
 {
     const struct regions *rs = &dbt_of(v)->code->regions;
+    if (dbt_of(v)->code->archive)
+        archived_open(dbt_of(v)->code->archive, v, page, page_va);
     for (uint32_t n = page->native_list; n;) {
         const struct region *r = &rs->region[(n - 1) / FRONT_PAGES];
         unsigned at = (n - 1) % FRONT_PAGES;
@@ -362,7 +367,7 @@ static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc
     if (known)
         return known;
     struct region *r = dbt_find(v, page, pc);
-    if (!r)
+    if (!r && interp_installed(page, (unsigned)(pc % RV_PAGE / 2)))
         r = dbt_compile(v, page, pc);
     if (!region_fits(v, r, pc))
         return NULL;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/bits.h"
+#include "engine/dbt/archived.h"
 #include "engine/dbt/compile.h"
 #include "engine/dbt/helpers.h"
 #include "engine/dbt/jump.h"
@@ -28,6 +29,8 @@ struct dbt_code {
     struct compiler *compiler;
     struct compile_job job;
     struct persist *persist; /* NULL: translations end with the process */
+    struct archive *archive; /* of a machine; NULL: they end with it */
+    uint8_t *archived;       /* buffer for one record */
     struct warm *warm;       /* NULL: what is hot at first sight is compiled */
     FILE *dump;
     struct host_disasm *disasm; /* with dump: its library is there when no file can be opened */

@@ -129,13 +129,21 @@ static void job_keep(struct vcpu *v, const struct compile_job *job,
                      const struct region_place *place, const struct region *r)
 {
     struct dbt_code *c = dbt_of(v)->code;
-    persist_keep(c->persist, place, job);
+    if (c->persist)
+        persist_keep(c->persist, place, job);
+    else
+        archived_keep(c->archive, place, job);
     for (uint32_t i = 1; i < job->code.entry_count; i++) {
         const struct back_entry *e = &job->code.entries[i];
-        struct code_page *page = region_page_of(place, e->pc);
-        const struct region *at = page ? region_find(&c->regions, e->pc, job->view, page) : NULL;
-        if (page && (!at || (r && at->code == r->code + e->at)))
-            persist_keep_entry(c->persist, place, page, e->pc);
+        uint64_t pc = e->pc + region_base(place);
+        struct code_page *page = region_page_of(place, pc);
+        const struct region *at = page ? region_find(&c->regions, pc, job->view, page) : NULL;
+        if (!page || (at && !(r && at->code == r->code + e->at)))
+            continue;
+        if (c->persist)
+            persist_keep_entry(c->persist, place, page, pc);
+        else
+            archived_keep_entry(c->archive, place, page, pc);
     }
 }
 
@@ -172,7 +180,7 @@ static struct region *job_install(struct vcpu *v, const struct compile_job *job)
     job_install_entries(v, r, &place, &job->code);
     d->code->stats.regions++;
     d->code->stats.region_insns += job->info.insns;
-    if (d->code->persist)
+    if (d->code->persist || d->code->archive)
         job_keep(v, job, &place, r);
     return r;
 }
@@ -184,19 +192,20 @@ void dbt_keep_job(struct vcpu *v, const struct compile_job *job)
         job_keep(v, job, &place, NULL);
 }
 
-/* Installs what an earlier process has compiled. NULL: it is not there or not good. */
+/* Installs what was compiled earlier, or by another hart. NULL: it is not there or not good. */
 static struct region *job_load(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
-    struct persist_region stored = {0};
-    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
-    if (d->code->regions.full)
+    struct dbt_code *c = d->code;
+    struct record_region stored = {0};
+    unsigned view = dbt_view(v->arch);
+    if (c->regions.full)
         return NULL;
-    stored.place.view = (uint8_t)dbt_view(v->arch);
-    if (!persist_find(d->code->persist, v, page, pc, &stored) || job_is_there(v, &stored.place)) {
-        interp_uninstall(page, slot);
+    stored.place.view = (uint8_t)view;
+    if (!(c->persist ? persist_find(c->persist, v, page, pc, &stored)
+                     : archived_find(c->archive, c->archived, v, page, pc, view, &stored)) ||
+        job_is_there(v, &stored.place))
         return NULL;
-    }
     struct region *r = region_add(&d->code->regions, &stored.place, &stored.code);
     if (!r) {
         dbt_start_over(v);
@@ -205,7 +214,9 @@ static struct region *job_load(struct vcpu *v, struct code_page *page, uint64_t 
     r->uses_fp = stored.uses_fp;
     job_install_entries(v, r, &stored.place, &stored.code);
     d->code->stats.loaded++;
-    return r->pc == pc ? r : region_find(&d->code->regions, pc, r->view, page);
+    if (!c->persist)
+        interp_install(stored.place.page[0].page, (unsigned)(stored.place.pc % RV_PAGE / 2));
+    return stored.place.pc == pc ? r : region_find(&d->code->regions, pc, r->view, page);
 }
 
 /* Whether the guest is known to have another page, at pc, where the region has one of its own. */
@@ -229,8 +240,12 @@ struct region *dbt_find(struct vcpu *v, struct code_page *page, uint64_t pc)
         r->base = pc - r->pc;
         d->code->stats.moved++;
     }
-    if (!r && d->code->persist && interp_installed(page, (unsigned)(pc % RV_PAGE / 2)))
+    unsigned slot = (unsigned)(pc % RV_PAGE / 2);
+    if (!r && (d->code->persist || d->code->archive) && interp_installed(page, slot)) {
         r = job_load(v, page, pc);
+        if (!r)
+            interp_uninstall(page, slot);
+    }
     return r;
 }
 
@@ -250,8 +265,9 @@ struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
     const struct rv_hart *h = v->arch;
-    if (d->code->regions.full)
-        return NULL;
+    struct region *r = NULL;
+    if (d->code->regions.full || (d->code->archive && (r = job_load(v, page, pc)) != NULL))
+        return r;
     if (d->code->queue) {
         struct compile_job *job;
         if (!compile_pending(d->code->queue, pc, page->gpa, dbt_view(h)) &&

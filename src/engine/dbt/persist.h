@@ -10,8 +10,7 @@
  */
 #pragma once
 
-#include "engine/dbt/compile.h"
-#include "engine/dbt/region.h"
+#include "engine/dbt/record.h"
 #include "engine/dbt/warm.h"
 
 struct persist;
@@ -26,20 +25,12 @@ void persist_free(struct persist *p);
 /* A page that has not been noticed: its slots for which there are records become native. */
 void persist_notice(struct persist *p, struct vcpu *v, struct code_page *page);
 
-/* A region that was stored. */
-struct persist_region {
-    struct region_place place;
-    struct back_code code; /* good until the next call */
-    unsigned insns;
-    bool uses_fp;
-};
-
 /*
  * The record for pc, whose slot is native and has no region: of the region that begins there or is
- * entered there, too. False: it is not good, or not there.
+ * entered there, too; good until the next call. False: it is not good, or not there.
  */
 bool persist_find(struct persist *p, struct vcpu *v, struct code_page *page, uint64_t pc,
-                  struct persist_region *out);
+                  struct record_region *out);
 /* What has been compiled and installed is to be kept. */
 void persist_keep(struct persist *p, const struct region_place *place,
                   const struct compile_job *job);

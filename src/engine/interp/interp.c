@@ -127,12 +127,12 @@ static struct code_page *interp_enter(struct vcpu *v, uint64_t pc, bool *transie
 }
 
 /* The page has nothing that was decoded, and gets it anew. */
-static void interp_open(struct vcpu *v, struct code_page *page, uint64_t icount)
+static void interp_open(struct vcpu *v, struct code_page *page, uint64_t pc, uint64_t icount)
 {
     struct interp *it = v->engine_data;
     code_cache_open(it->code, page, icount);
-    if (page->native_list)
-        it->hooks->page_opened(v, page);
+    if (it->hooks)
+        it->hooks->page_opened(v, page, align_down(pc, RV_PAGE));
 }
 
 /* Decodes the instruction whose second half is on the page after pc's. */
@@ -577,7 +577,7 @@ enter : {
         }
     }
     if (unlikely(!page->slots))
-        interp_open(v, page, icount);
+        interp_open(v, page, pc, icount);
     page_va = align_down(pc, RV_PAGE);
     ip = &page->slots[(pc & (RV_PAGE - 1)) / 2];
     if (unlikely(!--*hot_counter(it, ip)))

@@ -31,8 +31,8 @@ struct interp_hooks {
     void (*page_changed)(struct vcpu *v, struct code_page *page);
     /* A page is entered first, or with other bytes than before. */
     void (*page_made)(struct vcpu *v, struct code_page *page, uint64_t page_va);
-    /* A page with native code has lost what it was decoded to: installs it again. */
-    void (*page_opened)(struct vcpu *v, struct code_page *page);
+    /* A page has nothing that was decoded, or has it no more: installs what native code it has. */
+    void (*page_opened)(struct vcpu *v, struct code_page *page, uint64_t page_va);
     uint16_t threshold; /* jumps to a target before it is hot, 1 and up */
     uint32_t
         longest_run; /* instructions at most from when stop_at is reached until native returns */
