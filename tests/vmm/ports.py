@@ -3,6 +3,7 @@
 come and go, files, a reboot. Confined, as machines are by default."""
 
 import hashlib
+import json
 import os
 import socket
 import sys
@@ -13,21 +14,21 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import harness
 from harness import FACTOR, Machine, check, guest, linux, run, scratch, text, wait_until
 
-SIZE = 4 << 20 if harness.engine != "interp" else 1 << 20
+SIZE = 4 << 20
 AGENT = "org.qemu.guest_agent.0"
 MODULES = "virtio_mmio,virtio_pci,virtio_console"
 
 
-def boot(directory, *args):
+def boot(directory, *args, added=()):
     ports = [word for name, spec in ((AGENT, "unix:" + directory + "/agent"),
                                      ("log", "file:" + directory + "/log"),
                                      ("second", "unix:" + directory + "/second"))
              for word in ("--port", spec + ",name=" + name)]
-    initrd = guest("initramfs", "--modules", MODULES, "-o", directory + "/initramfs")
+    initrd = guest("initramfs", "--modules", MODULES, *added, "-o", directory + "/initramfs")
     return Machine(["run", *linux("console=ttyS0 quiet", initrd), *ports, *args], seconds=120)
 
 
-# What udev's rule 60-persistent-... does in a guest that has it.
+# As udev does it in a guest that has it.
 LINKS = ("mkdir -p /dev/virtio-ports; for p in /sys/class/virtio-ports/*; do "
          "ln -sf /dev/${p##*/} /dev/virtio-ports/$(cat $p/name); done")
 
@@ -146,6 +147,29 @@ def test_slow_reader():
         check(m.shell_code("test -e /tmp/done")[0], "6 MB went where nobody reads")
         got = hashlib.sha256(receive(s, 96 << 16)).hexdigest()
         check(m.shell("sha256sum < /tmp/data").split()[0] == got, "what came is not what was sent")
+        off(m)
+
+
+def ask(directory, command):
+    """The agent's answer to a client that says one thing and then listens only."""
+    s = connect(directory + "/agent")
+    s.sendall(json.dumps({"execute": command}).encode() + b"\n")
+    s.shutdown(socket.SHUT_WR)
+    answer = s.makefile("rb").readline()
+    s.close()
+    return json.loads(answer)["return"]
+
+
+def test_agent():
+    """The agent that looks for such a port."""
+    tree = guest("tree", "agent", "riscv64", "qemu-guest-agent")
+    added = harness.with_libraries(tree, "qemu-ga", "/usr/sbin/qemu-ga")
+    with scratch() as directory, boot(directory, added=added) as m:
+        start(m)
+        m.shell("mkdir -p /run; (qemu-ga -p /dev/virtio-ports/%s -t /run > /tmp/ga 2>&1 &)" % AGENT)
+        for _ in range(3):
+            check(ask(directory, "guest-ping") == {}, "guest-ping")
+            check(ask(directory, "guest-get-osinfo")["machine"] == "riscv64", "guest-get-osinfo")
         off(m)
 
 
