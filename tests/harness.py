@@ -10,6 +10,7 @@ the program wrote. Times are multiplied by $GUISE_TEST_FACTOR (tools/check sets 
 """
 
 import fcntl
+import glob
 import json
 import os
 import pty
@@ -84,6 +85,16 @@ def guest(*verb):
     if done.returncode:
         raise Skip("tools/guest %s: %s" % (verb[0], (done.stderr.strip().splitlines() or ["?"])[-1]))
     return done.stdout.strip()
+
+
+def with_libraries(tree, program, path):
+    """Options of tools/guest's initramfs: a program of a tree, and all libraries of the tree."""
+    files = {"bin/" + program: tree + path}
+    for library in glob.glob(tree + "/usr/lib/riscv64-linux-gnu/*.so*"):
+        files["lib/riscv64-linux-gnu/" + os.path.basename(library)] = library
+    loader = "ld-linux-riscv64-lp64d.so.1"
+    files["lib/" + loader] = files["lib/riscv64-linux-gnu/" + loader]
+    return [word for name, source in files.items() for word in ("--add", name + "=" + source)]
 
 
 # Leaves out what is three quarters of a kernel's work until a second after its boot and no test looks

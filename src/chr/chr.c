@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define CHR_FREE_WAIT_MS 1000
@@ -14,7 +15,7 @@
 
 /* What chr_open can make. */
 static const struct chr_ops *const chr_backends[] = {
-    &chr_none_ops, &chr_stdio_ops, &chr_stdout_ops, &chr_file_ops, &chr_pty_ops,
+    &chr_none_ops, &chr_stdio_ops, &chr_stdout_ops, &chr_file_ops, &chr_pty_ops, &chr_unix_ops,
 };
 
 /* ---- rings ---- */
@@ -60,7 +61,7 @@ size_t chr_ring_get(struct chr_ring *r, uint8_t *data, size_t len)
 /* Lock held. */
 static size_t chr_push(struct chr *c, const uint8_t *data, size_t len)
 {
-    if (c->discard)
+    if (c->discard || c->away)
         return len;
     if (!c->overwrite)
         return chr_ring_put(&c->out, data, len);
@@ -96,7 +97,8 @@ static ssize_t chr_write_host(const struct chr *c, const void *data, size_t len)
             return -EAGAIN;
         len = chr_min(len, CHR_SMALL_WRITE);
     }
-    ssize_t n = write(c->out_fd, data, len);
+    ssize_t n =
+        c->is_socket ? send(c->out_fd, data, len, MSG_NOSIGNAL) : write(c->out_fd, data, len);
     return n < 0 ? -errno : n;
 }
 
@@ -128,7 +130,7 @@ static int chr_drain(struct chr *c)
             chr_ring_drop(&c->out, (size_t)n);
             budget -= (size_t)n;
         } else if (n != -EINTR) {
-            if (!c->error)
+            if (!c->error && !c->is_socket)
                 c->error = n ? (int)-n : EIO;
             chr_ring_drop(&c->out, c->out.len);
         }
@@ -139,10 +141,18 @@ static int chr_drain(struct chr *c)
     return more ? -EAGAIN : 0;
 }
 
+static int chr_out_fd(struct chr *c)
+{
+    pthread_mutex_lock(&c->lock);
+    int fd = c->out_fd;
+    pthread_mutex_unlock(&c->lock);
+    return fd;
+}
+
 /* Waits until the host takes output again. */
 static void chr_wait_out(struct chr *c, int timeout_ms)
 {
-    struct pollfd p = {.fd = c->out_fd, .events = POLLOUT};
+    struct pollfd p = {.fd = chr_out_fd(c), .events = POLLOUT};
     poll(&p, 1, timeout_ms);
 }
 
@@ -158,7 +168,7 @@ static size_t chr_offer_until(struct chr *c, const uint8_t *data, size_t len,
         /* The limited wait is for a pty that is closed meanwhile, and for one without an fd. */
         if (chr_drain(c))
             chr_wait_out(c, 100);
-        else if (c->out_fd < 0)
+        else if (chr_out_fd(c) < 0)
             chr_wait_out(c, 1);
     }
     /* chr_drain here may have made the room that a refused chr_write waits to hear of. */
@@ -305,6 +315,8 @@ static void chr_watch_in(struct chr *c)
     pthread_mutex_lock(&c->lock);
     bool want = !c->keep_input || c->in.len < c->in.size;
     pthread_mutex_unlock(&c->lock);
+    if (!want && c->ops->stuck)
+        c->ops->stuck(c);
     if (c->in_unpollable && want)
         loop_job_post(c->loop, &c->in_job);
     else if (loop_fd_watch(c->loop, &c->in_watch, want ? LOOP_IN : 0) == -EPERM) {
@@ -338,6 +350,52 @@ static void chr_in_run(void *ctx)
 void chr_accept_input(struct chr *c)
 {
     loop_job_post(c->loop, &c->in_job);
+}
+
+/* ---- clients ---- */
+
+void chr_set_client(struct chr *c, int in_fd, int out_fd)
+{
+    loop_fd_remove(c->loop, &c->in_watch);
+    loop_fd_remove(c->loop, &c->out_watch);
+    pthread_mutex_lock(&c->drain);
+    pthread_mutex_lock(&c->lock);
+    if (c->own_in)
+        close(c->in_fd);
+    if (c->own_out)
+        close(c->out_fd);
+    c->in_fd = in_fd;
+    c->out_fd = out_fd;
+    c->own_in = in_fd >= 0;
+    c->own_out = out_fd >= 0;
+    c->away = out_fd < 0;
+    c->in.len = c->out.len = 0;
+    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&c->drain);
+    loop_fd_init(&c->in_watch, in_fd, chr_in_ready, c);
+    loop_fd_init(&c->out_watch, out_fd, chr_out_ready, c);
+    c->in_over = false;
+    if (c->peer)
+        c->peer(c->peer_ctx, !c->away);
+    /* There is room now, and there may be input. */
+    loop_job_post(c->loop, &c->out_job);
+    loop_job_post(c->loop, &c->in_job);
+}
+
+void chr_set_peer(struct chr *c, void (*peer)(void *ctx, bool there), void *ctx)
+{
+    c->peer = peer;
+    c->peer_ctx = ctx;
+}
+
+bool chr_peer(const struct chr *c)
+{
+    return !c->away;
+}
+
+void chr_set_heard(struct chr *c, bool heard)
+{
+    c->deaf = !heard;
 }
 
 /* ---- life ---- */
@@ -427,6 +485,12 @@ void chr_free(struct chr *c)
     chr_release(c);
 }
 
+void chr_remove(struct chr *c)
+{
+    if (c->ops->remove)
+        c->ops->remove(c);
+}
+
 void chr_set_discard(struct chr *c)
 {
     pthread_mutex_lock(&c->lock);
@@ -457,7 +521,8 @@ static const struct chr_ops *chr_find(const char *spec, const char **arg, struct
                   spec, ops->name);
         return NULL;
     }
-    error_set(err, EINVAL, "'%s' is not a console; use stdio, none, pty or file:PATH", spec);
+    error_set(err, EINVAL, "'%s' is not a console; use stdio, none, pty, file:PATH or unix:PATH",
+              spec);
     return NULL;
 }
 

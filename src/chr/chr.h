@@ -34,6 +34,8 @@ struct loop;
  *     file:PATH     output only; the file is made or emptied
  *     pty           a new pseudo-terminal; chr_path names it. While nobody has it open the last
  *                   CHR_OUT_SIZE bytes of output are kept for whoever comes
+ *     unix:PATH     a socket at PATH for one client at a time; who comes meanwhile waits. Output is
+ *                   dropped while nobody is there. chr_remove removes PATH
  * NULL with *err: EINVAL for a text that names none of them, or the host's error. The loop must
  * live longer than the result.
  */
@@ -47,6 +49,12 @@ int chr_check(const char *spec, struct error *err);
 /* Writes out what is buffered (waiting at most a second), restores the terminal. NULL is allowed.
  */
 void chr_free(struct chr *c);
+
+/*
+ * Removes the socket at unix:PATH, if it is still this one's, which chr_free does not do: a process
+ * may have lost the right to (docs/confinement.md). Nothing for other back ends.
+ */
+void chr_remove(struct chr *c);
 
 /*
  * Nothing came of what c was opened for: chr_free will remove the file, if chr_open has made it.
@@ -96,6 +104,18 @@ void chr_set_receiver(struct chr *c, size_t (*can_receive)(void *ctx),
 /* Room has appeared after can_receive returned 0: input is offered again. */
 void chr_accept_input(struct chr *c);
 
+/*
+ * Called when a client comes or goes; NULL: nobody wants to know. chr_peer says whether one is
+ * there now, true for what knows no clients. Loop thread.
+ */
+void chr_set_peer(struct chr *c, void (*peer)(void *ctx, bool there), void *ctx);
+bool chr_peer(const struct chr *c);
+/*
+ * Whether somebody in the guest listens; true at first. What a client has written before it left is
+ * kept for him, otherwise it is dropped. Any thread.
+ */
+void chr_set_heard(struct chr *c, bool heard);
+
 /* Called when the person at the terminal asks to end (stdio: Ctrl-A x). It may not free c. */
 void chr_set_quit(struct chr *c, void (*quit)(void *ctx), void *ctx);
 
@@ -109,5 +129,5 @@ int chr_flush(struct chr *c, int timeout_ms);
  * thread. */
 int chr_error(struct chr *c);
 
-/* The pseudo-terminal's path ("/dev/pts/3"), the file's path, or NULL. */
+/* The pseudo-terminal's path ("/dev/pts/3"), the path of the file or socket, or NULL. */
 const char *chr_path(const struct chr *c);

@@ -27,6 +27,10 @@ struct chr_ops {
     size_t (*filter)(struct chr *c, uint8_t *data, size_t len);
     /* Optional: the other side went away; without it input is over. Loop thread. */
     void (*hangup)(struct chr *c);
+    /* Optional: no input is read any more, as nobody takes what has been. Loop thread. */
+    void (*stuck)(struct chr *c);
+    /* Optional: removes what it has made in the file system. */
+    void (*remove)(struct chr *c);
     /* Optional: before the descriptors are closed. */
     void (*close)(struct chr *c);
 };
@@ -47,12 +51,15 @@ struct chr {
     bool discard;    /* output goes nowhere */
     bool keep_input; /* a full ring stops reading; otherwise what does not fit is dropped */
     bool may_block;  /* out_fd is not O_NONBLOCK: it is polled and written in small pieces */
+    bool is_socket;  /* of a client, who may leave at any time: that is no error */
 
     pthread_mutex_t drain;
     pthread_mutex_t lock;
     struct chr_ring out, in;
     bool overwrite;    /* nobody is there: hold output back, new bytes push out the oldest */
+    bool away;         /* there is no client: output is dropped */
     _Atomic bool wait; /* chr_set_wait */
+    _Atomic bool deaf; /* chr_set_heard */
     bool refused;      /* chr_write took less than it was offered */
     int error;
 
@@ -66,12 +73,14 @@ struct chr {
     void *receive_ctx;
     void (*writable)(void *ctx);
     void *writable_ctx;
+    void (*peer)(void *ctx, bool there);
+    void *peer_ctx;
     void (*quit)(void *ctx);
     void *quit_ctx;
 };
 
 extern const struct chr_ops chr_none_ops, chr_stdio_ops, chr_stdout_ops, chr_file_ops, chr_pty_ops,
-    chr_memory_ops;
+    chr_unix_ops, chr_memory_ops;
 
 /* Makes a back end of these ops; `arg` as after the colon. */
 struct chr *chr_new(const struct chr_ops *ops, const char *arg, struct loop *loop,
@@ -79,6 +88,12 @@ struct chr *chr_new(const struct chr_ops *ops, const char *arg, struct loop *loo
 
 /* Holds output back (and keeps the newest), or lets it go. */
 void chr_set_overwrite(struct chr *c, bool on);
+
+/*
+ * A client has come, whose descriptors those two are, or has gone (-1): nothing of one reaches the
+ * next. Tells the device. Loop thread.
+ */
+void chr_set_client(struct chr *c, int in_fd, int out_fd);
 
 /* Gives waiting input to the device and reads more. Loop thread. */
 void chr_pump(struct chr *c);

@@ -1,3 +1,4 @@
+#include "chr/port.h"
 #include "chr/terminal.h"
 #include "cli/cache.h"
 #include "cli/description.h"
@@ -220,6 +221,16 @@ static int set_vsock(void *ctx, const char *value, struct error *err)
     return vsock_check(value, err) ? error_prefix(err, "--vsock") : 0;
 }
 
+static int set_port(void *ctx, const char *value, struct error *err)
+{
+    struct run_settings *s = ctx;
+    char name[CHR_PORT_NAME_MAX + 1];
+    if (s->vm.port_count == VM_MAX_PORTS)
+        return error_set(err, EINVAL, "--port: the machine takes up to %d", VM_MAX_PORTS);
+    s->vm.ports[s->vm.port_count++] = value;
+    return chr_port_check(value, name, err) ? error_prefix(err, "--port") : 0;
+}
+
 static int set_balloon(void *ctx, const char *value, struct error *err)
 {
     struct run_settings *s = ctx;
@@ -292,6 +303,12 @@ static const struct option run_options[] = {
      "connect to PATH, write CONNECT PORT and a newline, read OK and a line; what the guest "
      "connects to at CID 2 comes to PATH_PORT; docs/vsock.md",
      set_vsock, .files = ""},
+    {"port", "SPEC,name=NAME",
+     "a stream that the guest has as /dev/virtio-ports/NAME: unix:PATH, a socket for one program "
+     "of "
+     "the host at a time, or file:PATH, which takes what the guest writes; up to 6 times; "
+     "docs/devices.md",
+     set_port, .repeats = true, .files = "unix:|file:", .head = "to"},
     {"balloon", "on|off|SIZE",
      "a memory balloon, through which free memory of the guest goes back to the host (default: on, "
      "unless deterministic); SIZE: what the guest is asked to do without",
@@ -304,8 +321,8 @@ static const struct option run_options[] = {
      set_irqchip},
     {"console", "SPEC",
      "serial port: stdio (default; Ctrl-A x ends, Ctrl-A h helps), stdout (no input), none, "
-     "file:PATH, pty",
-     set_console, .files = "file:"},
+     "file:PATH, pty, unix:PATH",
+     set_console, .files = "file:|unix:"},
     {"engine", "NAME", "how guest code runs: auto (default), interp, or dbt (x86-64 hosts)",
      set_engine},
     {"code-cache", "SIZE",
@@ -586,8 +603,12 @@ static int lockstep_check(const struct run_settings *s, struct error *err)
     if (!comma || comma - s->lockstep > 16)
         return error_set(err, EINVAL, "--lockstep: '%s' is not two engines, as in interp,dbt",
                          s->lockstep);
-    if (s->save || !strcmp(s->vm.console, "pty"))
-        return error_set(err, EINVAL, "--lockstep saves no state and takes no input from a pty");
+    if (s->save || !strcmp(s->vm.console, "pty") || !strncmp(s->vm.console, "unix:", 5))
+        return error_set(err, EINVAL,
+                         "--lockstep saves no state and takes no input from a pty or a socket");
+    if (s->vm.port_count)
+        return error_set(err, EINVAL, "--lockstep: two machines cannot both have the port %s",
+                         s->vm.ports[0]);
     int rc = lockstep_readonly(s->vm.disks, s->vm.disk_count, err);
     return rc ? rc : lockstep_readonly(s->vm.flash, s->vm.flash_count, err);
 }

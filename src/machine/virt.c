@@ -305,12 +305,13 @@ static int virt_check(const struct virt_config *c, struct error *err)
         return error_set(err, EINVAL,
                          "memory of %llu bytes: give at least 2M, in whole pages of 4K",
                          (unsigned long long)c->memory);
-    bool vsock = c->vsock != NULL;
-    if (c->disk_count + c->net_count + c->share_count + vsock > VIRT_VIRTIO_SLOTS - 1)
+    bool vsock = c->vsock != NULL, ports = c->port_count != 0;
+    if (c->disk_count + c->net_count + c->share_count + vsock + ports > VIRT_VIRTIO_SLOTS - 1)
         return error_set(err, EINVAL,
-                         "%u disks, %u networks, %u shared folders and %u socket devices: the "
-                         "machine takes up to %u",
-                         c->disk_count, c->net_count, c->share_count, vsock, VIRT_VIRTIO_SLOTS - 1);
+                         "%u disks, %u networks, %u shared folders, %u socket devices and %u "
+                         "devices with ports: the machine takes up to %u",
+                         c->disk_count, c->net_count, c->share_count, vsock, ports,
+                         VIRT_VIRTIO_SLOTS - 1);
     if (c->flash_count > VIRT_FLASH_BANKS)
         return error_set(err, EINVAL, "%u banks of flash: the machine takes up to %u",
                          c->flash_count, VIRT_FLASH_BANKS);

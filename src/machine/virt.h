@@ -9,6 +9,7 @@
 #include "chr/chr.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_console.h"
 #include "machine/machine.h"
 #include "net/net.h"
 #include "share/share.h"
@@ -41,11 +42,14 @@ struct virt_config {
     unsigned disk_count;
     struct net *const *nets; /* likewise */
     unsigned net_count;
-    struct share *const *shares; /* likewise; these three and vsock: up to VIRT_VIRTIO_SLOTS - 1 */
+    struct share *const *shares; /* likewise */
     unsigned share_count;
-    struct vsock *vsock;     /* likewise, NULL: the machine has no socket device */
-    struct loop *loop;       /* of the shares and the socket device */
-    bool balloon;            /* there is one, which also takes reports of free pages */
+    struct vsock *vsock;                     /* likewise, NULL: the machine has no socket device */
+    const struct virtio_console_port *ports; /* likewise, in one device */
+    unsigned port_count; /* disks, nets, shares, and one each for vsock and ports, if there are any:
+                            up to VIRT_VIRTIO_SLOTS - 1 */
+    struct loop *loop;   /* of the shares and the socket device */
+    bool balloon;        /* there is one, which also takes reports of free pages */
     uint64_t balloon_target; /* bytes that it is to hold at first */
 };
 

@@ -1,8 +1,8 @@
 /*
  * The virtio devices of the board `virt`: disks, then entropy, then networks, then shared folders,
- * then the socket device, then the balloon. They are in the slots of MMIO, the first eight of which
- * are always there, or behind a PCI bridge, from slot 1 on. The power button, one of MMIO always,
- * is behind all slots.
+ * then the socket device, then the ports, then the balloon. They are in the slots of MMIO, the
+ * first eight of which are always there, or behind a PCI bridge, from slot 1 on. The power button,
+ * one of MMIO always, is behind all slots.
  */
 #include "machine/virt_internal.h"
 
@@ -10,6 +10,7 @@
 #include "dev/virtio/virtio.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_console.h"
 #include "dev/virtio/virtio_fs.h"
 #include "dev/virtio/virtio_input.h"
 #include "dev/virtio/virtio_mmio.h"
@@ -38,8 +39,11 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
     char id[24];
     if (i == c->disk_count)
         return virtio_rng_new(virt->m.mem, irq, "rng0", c->deterministic ? &seed : NULL, err);
-    if (i == c->disk_count + c->net_count + c->share_count + 1 && c->vsock)
+    const unsigned singles = c->disk_count + c->net_count + c->share_count + 1;
+    if (i == singles && c->vsock)
         return virtio_vsock_new(virt->m.mem, irq, "vsock0", c->vsock, c->loop, err);
+    if (i == singles + (c->vsock != NULL) && c->port_count)
+        return virtio_console_new(virt->m.mem, irq, "ports0", NULL, c->ports, c->port_count, err);
     if (i > c->disk_count + c->net_count + c->share_count)
         return virt->balloon =
                    virtio_balloon_new(virt->m.mem, irq, "balloon0", c->balloon_target, err);
@@ -61,7 +65,8 @@ static struct device *virtio_make(struct virt *virt, unsigned i, struct irq_line
 static unsigned virtio_count(const struct virt *virt)
 {
     const struct virt_config *c = &virt->config;
-    return c->disk_count + 1 + c->net_count + c->share_count + (c->vsock != NULL) + c->balloon;
+    return c->disk_count + 1 + c->net_count + c->share_count + (c->vsock != NULL) +
+           (c->port_count != 0) + c->balloon;
 }
 
 unsigned virt_slots(const struct virt *virt)

@@ -48,8 +48,7 @@ static void job_sockets_end(void *ctx)
     struct vm *vm = ctx;
     if (vm->gdb_path)
         unlink(vm->gdb_path);
-    if (vm->vsock)
-        vsock_release(vm->vsock);
+    vm_remove_sockets(vm);
     if (vm->at_end)
         vm->at_end(vm->at_end_ctx);
 }
@@ -150,6 +149,10 @@ static unsigned confine_calls(const struct vm *vm, const struct vm_confinement *
         calls |= CALLS_LISTEN;
     for (unsigned i = 0; i < vm->config.net_count; i++)
         calls |= net_may_listen(vm->nets[i]) ? CALLS_LISTEN : 0;
+    for (unsigned i = 0; i < vm->config.port_count; i++)
+        calls |= chr_port_listens(vm->config.ports[i]) ? CALLS_LISTEN : 0;
+    if (!strncmp(vm->config.console, "unix:", 5))
+        calls |= CALLS_LISTEN;
     if (!strcmp(vm->config.console, "stdio"))
         calls |= CALLS_TTY;
     return calls;

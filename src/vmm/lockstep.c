@@ -426,7 +426,7 @@ int vm_lockstep_run(struct vm *first, struct vm *second, struct vm_lockstep *con
     bool equal = true;
     int rc = check_pair(first, second, err);
     for (unsigned i = 0; !rc && i < 2; i++) {
-        chr_set_wait(l.side[i].vm->console, true);
+        vm_wait_for_output(l.side[i].vm, true);
         atomic_store(&l.side[i].vm->state, RUN_RUNNING);
         vm_slices_start(l.side[i].vm);
     }

@@ -207,6 +207,28 @@ static int vm_open_disks(struct block **disks, const struct vm_disk *from, unsig
     return 0;
 }
 
+static int vm_open_ports(struct vm *vm, struct error *err)
+{
+    for (unsigned i = 0; i < vm->config.port_count; i++) {
+        struct virtio_console_port *p = &vm->ports[i];
+        p->name = vm->port_names[i];
+        p->chr = chr_port_open(vm->config.ports[i], vm->port_names[i], vm->loop, err);
+        if (!p->chr)
+            return -err->code;
+        for (unsigned k = 0; k < i; k++)
+            if (!strcmp(vm->port_names[k], p->name))
+                return error_set(err, EINVAL, "two ports have the name '%s'", p->name);
+    }
+    return 0;
+}
+
+void vm_wait_for_output(struct vm *vm, bool wait)
+{
+    chr_set_wait(vm->console, wait);
+    for (unsigned i = 0; i < vm->config.port_count; i++)
+        chr_set_wait(vm->ports[i].chr, wait);
+}
+
 static int vm_open_backends(struct vm *vm, struct error *err)
 {
     const struct vm_config *c = &vm->config;
@@ -230,7 +252,7 @@ static int vm_open_backends(struct vm *vm, struct error *err)
     }
     if (c->vsock)
         vm->vsock = vsock_open(c->vsock, vm->loop, err);
-    return c->vsock && !vm->vsock ? -err->code : 0;
+    return c->vsock && !vm->vsock ? -err->code : vm_open_ports(vm, err);
 }
 
 static int vm_build_machine(struct vm *vm, struct error *err)
@@ -258,6 +280,8 @@ static int vm_build_machine(struct vm *vm, struct error *err)
         .shares = vm->shares,
         .share_count = c->share_count,
         .vsock = vm->vsock,
+        .ports = vm->ports,
+        .port_count = c->port_count,
         .loop = vm->loop,
         .balloon =
             c->balloon == VM_BALLOON_ON || (c->balloon == VM_BALLOON_AUTO && !c->deterministic),
@@ -327,6 +351,15 @@ static int vm_check(const struct vm_config *c, struct error *err)
         return error_set(err, EINVAL,
                          "a deterministic run cannot have the socket %s, where others connect",
                          c->vsock);
+    if (c->port_count > VM_MAX_PORTS)
+        return error_set(err, EINVAL, "%u ports: the machine takes up to %d", c->port_count,
+                         VM_MAX_PORTS);
+    for (unsigned i = 0; c->deterministic && i < c->port_count; i++)
+        if (chr_port_listens(c->ports[i]))
+            return error_set(err, EINVAL,
+                             "a deterministic run cannot have the port %s, where others connect; "
+                             "file:PATH it can",
+                             c->ports[i]);
     if (c->run_for && !c->deterministic)
         return error_set(err, EINVAL, "a run of a given length needs the deterministic mode");
     return vm_check_memory(c->memory, err);
@@ -382,10 +415,24 @@ struct vm *vm_new(const struct vm_config *config, struct error *err)
     if (vm_build(vm, err ? err : &local)) {
         if (vm->console)
             chr_abandon(vm->console);
+        for (unsigned i = 0; i < VM_MAX_PORTS; i++)
+            if (vm->ports[i].chr)
+                chr_abandon(vm->ports[i].chr);
         vm_free(vm);
         return NULL;
     }
     return vm;
+}
+
+void vm_remove_sockets(struct vm *vm)
+{
+    if (vm->vsock)
+        vsock_release(vm->vsock);
+    if (vm->console)
+        chr_remove(vm->console);
+    for (unsigned i = 0; i < VM_MAX_PORTS; i++)
+        if (vm->ports[i].chr)
+            chr_remove(vm->ports[i].chr);
 }
 
 void vm_free(struct vm *vm)
@@ -399,7 +446,11 @@ void vm_free(struct vm *vm)
                 vm->machine->vcpus[i].engine->detach(&vm->machine->vcpus[i]);
         vm->machine->ops->free(vm->machine);
     }
+    if (!vm->broker)
+        vm_remove_sockets(vm);
     chr_free(vm->console);
+    for (unsigned i = 0; i < VM_MAX_PORTS; i++)
+        chr_free(vm->ports[i].chr);
     for (unsigned i = 0; i < VM_MAX_DISKS; i++)
         block_free(vm->disks[i]);
     for (unsigned i = 0; i < VM_MAX_FLASH; i++)
@@ -408,8 +459,6 @@ void vm_free(struct vm *vm)
         net_free(vm->nets[i]);
     for (unsigned i = 0; i < VM_MAX_SHARES; i++)
         share_free(vm->shares[i]);
-    if (vm->vsock && !vm->broker)
-        vsock_release(vm->vsock);
     vsock_free(vm->vsock);
     loop_free(vm->loop);
     if (vm->dump)
@@ -441,7 +490,7 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     pthread_t threads[VM_MAX_CPUS];
     vm->ended = false;
     vm->failed = 0;
-    chr_set_wait(vm->console, vm->config.deterministic);
+    vm_wait_for_output(vm, vm->config.deterministic);
     int rc = vm_devices_start(vm, err);
     if (!rc)
         rc = vm_threads_start(vm, threads, err);
@@ -453,7 +502,7 @@ int vm_run(struct vm *vm, struct vm_result *result, struct error *err)
     loop_run(vm->loop);
     vm_reclaim_stop(vm);
     /* A vCPU that waits for somebody to read its output could not end. */
-    chr_set_wait(vm->console, false);
+    vm_wait_for_output(vm, false);
     vm_threads_end(vm, threads);
     clock_stop(&vm->machine->clock);
     loop_timer_cancel(vm->loop, &vm->clock_timer);

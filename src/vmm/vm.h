@@ -21,6 +21,7 @@
 #define VM_MAX_NETS 7
 #define VM_MAX_SHARES 7
 #define VM_MAX_FLASH 2
+#define VM_MAX_PORTS 6
 #define VM_MAX_CPUS 64
 
 struct vm;
@@ -53,9 +54,11 @@ struct vm_config {
     const char *shares[VM_MAX_SHARES]; /* shared folders, as share_open takes them */
     unsigned share_count;
     const char *vsock; /* the host's socket of the socket device, as vsock_open takes it; or NULL */
+    const char *ports[VM_MAX_PORTS]; /* named ports, as chr_port_open takes them */
+    unsigned port_count;
     enum vm_balloon balloon;
     uint64_t balloon_target; /* bytes that the guest is asked to do without; it may take them */
-    const char *console;     /* as chr_open takes it: stdio, stdout, none, file:PATH, pty */
+    const char *console;     /* as chr_open takes it: stdio, stdout, none, file:, pty, unix: */
     const char *gdb;         /* NULL, PORT or unix:PATH: the machine waits for a debugger */
     bool pci;                /* disks and entropy behind a PCI bridge, not in the slots of MMIO */
     bool aia;                /* APLIC and IMSICs as interrupt controllers, not a PLIC */

@@ -3,9 +3,10 @@
 
 #include "base/loop.h"
 #include "block/block.h"
-#include "chr/chr.h"
+#include "chr/port.h"
 #include "core/addrspace.h"
 #include "core/engine.h"
+#include "dev/virtio/virtio_console.h"
 #include "machine/machine.h"
 #include "net/net.h"
 #include "share/share.h"
@@ -45,6 +46,8 @@ struct vm {
     struct net *nets[VM_MAX_NETS];
     struct share *shares[VM_MAX_SHARES];
     struct vsock *vsock;
+    struct virtio_console_port ports[VM_MAX_PORTS]; /* point to port_names */
+    char port_names[VM_MAX_PORTS][CHR_PORT_NAME_MAX + 1];
     const struct engine_ops *engine;
     struct machine *machine;
     FILE *dump;                    /* config.dump, or NULL */
@@ -83,6 +86,11 @@ struct vm {
     void (*at_end)(void *ctx);
     void *at_end_ctx;
 };
+
+/* vm.c. Whether the guest's output waits for a slow host, in a run that must not depend on it. */
+void vm_wait_for_output(struct vm *vm, bool wait);
+/* Removes the sockets that others connect to. Not those of the debugger. */
+void vm_remove_sockets(struct vm *vm);
 
 /* run.c: the loop's thread parks all vCPU threads, or lets them go on. */
 void vm_pause(struct vm *vm);

@@ -1,5 +1,6 @@
 #include "vsock/vsock.h"
 
+#include "base/local.h"
 #include "base/loop.h"
 
 #include <errno.h>
@@ -7,8 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define CID_MIN 3u /* section 5.10.4: the smaller ones are the hypervisor's and the host's */
@@ -16,7 +15,6 @@
 #define PORT_ROOM 11u   /* of "_4294967295" */
 #define REQUEST_MAX 32u /* bytes of "CONNECT PORT\n" */
 #define HOST_PORTS 0x40000000u
-#define BACKLOG 64
 
 enum stream_state { STREAM_FREE, STREAM_ASKING, STREAM_OWNED };
 
@@ -61,7 +59,6 @@ static int parse_cid(const char *text, uint32_t *cid, struct error *err)
 /* *path is allocated. */
 static int vsock_parse(const char *spec, char **path, uint32_t *cid, struct error *err)
 {
-    struct sockaddr_un address;
     const char *option = strrchr(spec, ',');
     bool has_cid = option && !strncmp(option, ",cid=", 5);
     size_t len = has_cid ? (size_t)(option - spec) : strlen(spec);
@@ -69,11 +66,11 @@ static int vsock_parse(const char *spec, char **path, uint32_t *cid, struct erro
     *cid = VSOCK_CID_DEFAULT;
     if (!len)
         return error_set(err, EINVAL, "'%s' names no socket: PATH[,cid=N]", spec);
-    if (len + PORT_ROOM >= sizeof address.sun_path)
+    if (len + PORT_ROOM > LOCAL_PATH_MAX)
         return error_set(err, EINVAL,
                          "%.*s: the name of a Unix socket, with _PORT behind it, has up to %zu "
                          "bytes",
-                         (int)len, spec, sizeof address.sun_path - 1);
+                         (int)len, spec, LOCAL_PATH_MAX);
     int rc = has_cid ? parse_cid(option + 5, cid, err) : 0;
     if (rc)
         return rc;
@@ -92,79 +89,16 @@ int vsock_check(const char *spec, struct error *err)
 
 /* ---- names of the host ---- */
 
-/* The path is short enough. */
-static struct sockaddr_un vsock_address(const char *path)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    memcpy(address.sun_path, path, strlen(path));
-    return address;
-}
-
-static int vsock_socket(void)
-{
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-}
-
-/* A descriptor or -errno. */
-static int vsock_connect_path(const char *path)
-{
-    struct sockaddr_un address = vsock_address(path);
-    int fd = vsock_socket();
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof address)) {
-        int code = errno;
-        close(fd);
-        return -code;
-    }
-    return fd;
-}
-
 int vsock_dial(const struct vsock *v, uint32_t port)
 {
-    char path[sizeof((struct sockaddr_un *)NULL)->sun_path];
+    char path[LOCAL_PATH_MAX + 1];
     snprintf(path, sizeof path, "%s_%u", v->path, port);
-    return vsock_connect_path(path);
-}
-
-/* What a machine that was killed has left at the path goes; what somebody listens at stays. */
-static int vsock_clear_path(const char *path, struct error *err)
-{
-    struct stat st;
-    int fd = vsock_connect_path(path);
-    if (fd >= 0)
-        close(fd);
-    if (fd >= 0 || fd == -EAGAIN)
-        return error_set(err, EADDRINUSE, "%s: somebody listens at this socket", path);
-    if (fd == -ECONNREFUSED && !lstat(path, &st) && S_ISSOCK(st.st_mode))
-        unlink(path);
-    return 0;
-}
-
-static int vsock_listen(struct vsock *v, struct error *err)
-{
-    struct sockaddr_un address = vsock_address(v->path);
-    int rc = vsock_clear_path(v->path, err);
-    if (rc)
-        return rc;
-    int fd = vsock_socket();
-    /* Before the socket has a name: nobody else may come in between. */
-    if (fd < 0 || fchmod(fd, 0600) || bind(fd, (const struct sockaddr *)&address, sizeof address) ||
-        listen(fd, BACKLOG) || lstat(v->path, &v->socket)) {
-        int code = errno;
-        if (fd >= 0)
-            close(fd);
-        return error_set(err, code, "%s: cannot make this socket: %s", v->path, strerror(code));
-    }
-    v->listener.fd = fd;
-    return 0;
+    return local_connect(path);
 }
 
 void vsock_release(struct vsock *v)
 {
-    struct stat st;
-    if (!lstat(v->path, &st) && st.st_dev == v->socket.st_dev && st.st_ino == v->socket.st_ino)
-        unlink(v->path);
+    local_release(v->path, &v->socket);
 }
 
 /* ---- streams ---- */
@@ -327,7 +261,9 @@ struct vsock *vsock_open(const char *spec, struct loop *loop, struct error *err)
     }
     v->loop = loop;
     v->listener.fd = -1;
-    if (vsock_parse(spec, &v->path, &v->cid, err) || vsock_listen(v, err)) {
+    if (!vsock_parse(spec, &v->path, &v->cid, err))
+        v->listener.fd = local_listen(v->path, &v->socket, err);
+    if (v->listener.fd < 0) {
         free(v->path);
         free(v);
         return NULL;

@@ -1,6 +1,8 @@
 /* Character back ends but for the terminal: order, bounds, back pressure, hang-ups, errors. */
+#include "base/local.h"
 #include "base/loop.h"
 #include "chr/memory.h"
+#include "chr/port.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -93,7 +96,8 @@ static void a_spec_is_checked(void **state)
         assert_null(chr_open(bad[i], loop, &err));
     }
     chr_check("tty", &err);
-    assert_string_equal(err.msg, "'tty' is not a console; use stdio, none, pty or file:PATH");
+    assert_string_equal(err.msg,
+                        "'tty' is not a console; use stdio, none, pty, file:PATH or unix:PATH");
 }
 
 static void none_takes_everything(void **state)
@@ -387,6 +391,212 @@ static void a_pty_without_a_user_does_not_spin(void **state)
     chr_free(c);
 }
 
+/* ---- a socket ---- */
+
+struct host {
+    char dir[32], path[48];
+    struct chr *c;
+    struct device *d;
+    int there; /* as the device was told last; -1: never */
+};
+
+static void host_peer(void *ctx, bool there)
+{
+    ((struct host *)ctx)->there = there;
+}
+
+static void host_open(struct host *h)
+{
+    char spec[64];
+    *h = (struct host){.dir = "/tmp/guise-chr-XXXXXX", .there = -1};
+    assert_non_null(mkdtemp(h->dir));
+    snprintf(h->path, sizeof h->path, "%s/s", h->dir);
+    snprintf(spec, sizeof spec, "unix:%s", h->path);
+    h->c = chr_open(spec, loop, NULL);
+    assert_non_null(h->c);
+    h->d = device_new(h->c, 100000);
+    chr_set_peer(h->c, host_peer, h);
+}
+
+static void host_close(struct host *h)
+{
+    chr_remove(h->c);
+    chr_free(h->c);
+    assert_int_equal(access(h->path, F_OK), -1);
+    rmdir(h->dir);
+    test_free(h->d);
+}
+
+static int client(const struct host *h)
+{
+    int fd = local_connect(h->path);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Until the device has been told. */
+static void host_wait(struct host *h, int there)
+{
+    for (int i = 0; i < 500 && h->there != there; i++)
+        loop_run_once(loop, 10);
+    assert_int_equal(h->there, there);
+}
+
+static void a_socket_has_one_client_at_a_time(void **state)
+{
+    (void)state;
+    struct host h;
+    char buf[16];
+    host_open(&h);
+    assert_false(chr_peer(h.c));
+    assert_int_equal(chr_write(h.c, "nobody", 6), 6);
+    int first = client(&h), second = client(&h);
+    host_wait(&h, 1);
+    assert_true(chr_peer(h.c));
+    assert_int_equal(send(second, "two", 3, 0), 3);
+    assert_int_equal(send(first, "one", 3, 0), 3);
+    assert_int_equal(chr_write(h.c, "for one", 7), 7);
+    settle();
+    assert_int_equal(h.d->len, 3);
+    assert_memory_equal(h.d->got, "one", 3);
+    assert_int_equal(read(first, buf, sizeof buf), 7);
+    assert_memory_equal(buf, "for one", 7);
+    close(first);
+    host_wait(&h, 0);
+    host_wait(&h, 1);
+    settle();
+    assert_memory_equal(h.d->got, "onetwo", 6);
+    assert_int_equal(read(second, buf, sizeof buf), -1);
+    close(second);
+    host_wait(&h, 0);
+    assert_int_equal(chr_error(h.c), 0);
+    host_close(&h);
+}
+
+/* What a client wrote before it left still comes, and who ends his writing can still read. */
+static void a_client_that_has_said_all(void **state)
+{
+    (void)state;
+    struct host h;
+    char buf[16];
+    host_open(&h);
+    h.d->room = 0;
+    int fd = client(&h);
+    assert_int_equal(send(fd, "question", 8, 0), 8);
+    shutdown(fd, SHUT_WR);
+    host_wait(&h, 1);
+    for (int i = 0; i < 20; i++)
+        loop_run_once(loop, 5);
+    assert_int_equal(h.there, 1);
+    h.d->room = 1000;
+    chr_accept_input(h.c);
+    chr_write(h.c, "answer", 6);
+    settle();
+    assert_memory_equal(h.d->got, "question", 8);
+    assert_int_equal(read(fd, buf, sizeof buf), 6);
+    close(fd);
+    host_wait(&h, 0);
+    host_close(&h);
+}
+
+/* Where nobody in the guest listens, it is not kept for who comes next. */
+static void a_client_that_nobody_heard(void **state)
+{
+    (void)state;
+    struct host h;
+    static char much[CHR_IN_SIZE + 5000];
+    host_open(&h);
+    h.d->room = 0;
+    chr_set_heard(h.c, false);
+    for (unsigned round = 0; round < 2; round++) {
+        int fd = client(&h);
+        size_t len = round ? sizeof much : 5;
+        assert_int_equal(send(fd, much, len, 0), len);
+        host_wait(&h, 1);
+        settle();
+        close(fd);
+        host_wait(&h, 0);
+    }
+    int fd = client(&h);
+    host_wait(&h, 1);
+    h.d->room = 1000;
+    chr_set_heard(h.c, true);
+    chr_accept_input(h.c);
+    settle();
+    assert_int_equal(h.d->len, 0);
+    close(fd);
+    host_wait(&h, 0);
+    host_close(&h);
+}
+
+/* Output waits for a client that does not read, and goes when it goes. */
+static void a_client_that_does_not_read(void **state)
+{
+    (void)state;
+    struct host h;
+    static const char data[65536];
+    host_open(&h);
+    int fd = client(&h);
+    host_wait(&h, 1);
+    size_t n;
+    while ((n = chr_write(h.c, data, sizeof data)))
+        settle();
+    int before = h.d->writable;
+    settle();
+    assert_int_equal(h.d->writable, before);
+    close(fd);
+    host_wait(&h, 0);
+    settle();
+    assert_int_equal(h.d->writable, before + 1);
+    assert_int_equal(chr_write(h.c, data, sizeof data), sizeof data);
+    host_close(&h);
+}
+
+static void a_socket_that_is_taken(void **state)
+{
+    (void)state;
+    struct host h;
+    struct error err = {0};
+    char spec[64];
+    host_open(&h);
+    snprintf(spec, sizeof spec, "unix:%s", h.path);
+    assert_null(chr_open(spec, loop, &err));
+    assert_int_equal(err.code, EADDRINUSE);
+    /* One that was left is replaced. */
+    chr_free(h.c);
+    assert_int_equal(access(h.path, F_OK), 0);
+    h.c = chr_open(spec, loop, &err);
+    assert_non_null(h.c);
+    host_close(&h);
+}
+
+static void ports_are_checked(void **state)
+{
+    (void)state;
+    char name[CHR_PORT_NAME_MAX + 1];
+    struct error err = {0};
+    assert_int_equal(chr_port_check("unix:a,b,name=org.x-1_2", name, &err), 0);
+    assert_string_equal(name, "org.x-1_2");
+    assert_int_equal(chr_port_check("file:x,name=a", name, &err), 0);
+    static const char *const bad[] = {
+        "",
+        "unix:x",
+        "unix:x,name=",
+        "unix:x,name=.a",
+        "unix:x,name=a/b",
+        "unix:,name=a",
+        "pty,name=a",
+        "unix:x,name=a,more",
+        "unix:x,name=a23456789012345678901234567890123456789012345678901234567890123x",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        err.msg[0] = 0;
+        assert_int_equal(chr_port_check(bad[i], name, &err), -EINVAL);
+        assert_true(err.msg[0] != 0);
+        assert_null(chr_port_open(bad[i], name, loop, &err));
+    }
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -402,6 +612,12 @@ int main(void)
         T(a_slow_reader_gets_everything),
         T(a_pty_keeps_the_last_output_and_survives_hang_ups),
         T(a_pty_without_a_user_does_not_spin),
+        T(a_socket_has_one_client_at_a_time),
+        T(a_client_that_has_said_all),
+        T(a_client_that_nobody_heard),
+        T(a_client_that_does_not_read),
+        T(a_socket_that_is_taken),
+        T(ports_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@ VALUES = {
     "image": ("i,readonly", "{cwd}/i,readonly"), "uefi": ("v", "{cwd}/v"),
     "pflash": ("c,readonly", ["{cwd}/c,readonly"]), "share": ("d,tag=t", ["{cwd}/d,tag=t"]),
     "vsock": ("v,cid=5", "{cwd}/v,cid=5"), "balloon": ("64M", "64M"),
+    "port": ("unix:p,name=a.b", ["unix:{cwd}/p,name=a.b"]),
     "net": ("switch=s,mtu=9000,pcap=/p", ["switch={cwd}/s,mtu=9000,pcap=/p"]),
     "bus": ("pci", "pci"), "irqchip": ("aia", "aia"), "console": ("file:c,d", "file:{cwd}/c,d"),
     "engine": ("interp", "interp"), "code-cache": ("2M", "2M"), "mmu": ("sv48", "sv48"),

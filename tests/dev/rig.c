@@ -68,6 +68,22 @@ void chr_accept_input(struct chr *chr)
     chr_fake(chr)->accepts++;
 }
 
+void chr_set_peer(struct chr *chr, void (*peer)(void *ctx, bool there), void *ctx)
+{
+    chr_fake(chr)->peer = peer;
+    chr_fake(chr)->peer_ctx = ctx;
+}
+
+bool chr_peer(const struct chr *chr)
+{
+    return !((const struct fake_chr *)(const void *)chr)->away;
+}
+
+void chr_set_heard(struct chr *chr, bool heard)
+{
+    chr_fake(chr)->deaf = !heard;
+}
+
 void chr_ask_writable(struct chr *chr)
 {
     chr_fake(chr)->asks++;
@@ -91,6 +107,12 @@ void fake_chr_give_room(struct fake_chr *c, size_t room)
 {
     c->room = room;
     c->writable(c->writable_ctx);
+}
+
+void fake_chr_set_peer(struct fake_chr *c, bool there)
+{
+    c->away = !there;
+    c->peer(c->peer_ctx, there);
 }
 
 static struct fake_block *block_fake(const struct block *b)
@@ -403,7 +425,7 @@ static void rig_make_virtio(struct rig *r)
     r->blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_BLK), "disk0", fake_block(&r->disk),
                             "serial-0", 1, true, NULL);
     r->console = virtio_console_new(r->as, plic_input(r->plic, RIG_IRQ_CONSOLE), "console0",
-                                    fake_chr(&r->console_chr), NULL);
+                                    fake_chr(&r->console_chr), NULL, 0, NULL);
     r->rng = virtio_rng_new(r->as, plic_input(r->plic, RIG_IRQ_RNG), "rng0", &seed, NULL);
     r->empty = virtio_mmio_empty_new(NULL);
     r->ro_blk = virtio_blk_new(r->as, plic_input(r->plic, RIG_IRQ_RO_BLK), "disk1",
@@ -481,7 +503,7 @@ static bool rig_load(struct rig *b, struct state_in *in)
     return false;
 }
 
-static void fake_chr_copy(struct fake_chr *to, const struct fake_chr *from)
+void fake_chr_copy(struct fake_chr *to, const struct fake_chr *from)
 {
     memcpy(to->out, from->out, sizeof to->out);
     to->out_len = from->out_len;

@@ -56,6 +56,9 @@ struct fake_chr {
     void *receive_ctx;
     void (*writable)(void *ctx);
     void *writable_ctx;
+    void (*peer)(void *ctx, bool there);
+    void *peer_ctx;
+    bool away, deaf; /* there is no client; nobody in the guest listens */
 };
 
 /* Stands for a disk. */
@@ -91,6 +94,10 @@ struct chr *fake_chr(struct fake_chr *c);
 size_t fake_chr_input(struct fake_chr *c, const void *data, size_t len);
 /* Makes room and says so. */
 void fake_chr_give_room(struct fake_chr *c, size_t room);
+/* A client comes or goes. */
+void fake_chr_set_peer(struct fake_chr *c, bool there);
+/* What has been written and can be told goes to another one. */
+void fake_chr_copy(struct fake_chr *to, const struct fake_chr *from);
 struct block *fake_block(struct fake_block *b);
 
 /* The recorder of a line's level. */

@@ -489,7 +489,7 @@ static void console_with_back_pressure(void **state)
     struct machine *m = machine_new();
     pthread_t thread;
     (void)state;
-    m->dev = virtio_console_new(m->as, (struct irq_line){0}, "console0", m->chr, NULL);
+    m->dev = virtio_console_new(m->as, (struct irq_line){0}, "console0", m->chr, NULL, 0, NULL);
     assert_int_equal(addrspace_add_mmio(m->as, DEV, VIRTIO_MMIO_SIZE, &virtio_mmio, m->dev, NULL),
                      0);
     assert_int_equal(pthread_create(&thread, NULL, console_guest, m), 0);

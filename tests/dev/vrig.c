@@ -5,6 +5,7 @@
 #include "base/loop.h"
 #include "dev/virtio/virtio_balloon.h"
 #include "dev/virtio/virtio_blk.h"
+#include "dev/virtio/virtio_console.h"
 #include "dev/virtio/virtio_mmio.h"
 #include "dev/virtio/virtio_vsock.h"
 
@@ -127,6 +128,21 @@ static void make(struct vrig *r, unsigned n, struct device *dev)
     r->all[n] = dev;
 }
 
+static void make_ports(struct vrig *r)
+{
+    static const char *const names[VRIG_NAMED] = {"org.qemu.guest_agent.0", "second"};
+    struct virtio_console_port named[VRIG_NAMED];
+    for (unsigned i = 0; i < VRIG_NAMED; i++)
+        named[i] = (struct virtio_console_port){names[i], fake_chr(&r->port[i + 1])};
+    for (unsigned i = 0; i <= VRIG_NAMED; i++) {
+        r->port[i].room = SIZE_MAX;
+        r->port[i].away = i == 1;
+    }
+    make(r, VRIG_PORTS,
+         virtio_console_new(r->as, line_to(&r->irq[VRIG_PORTS]), "ports0", fake_chr(&r->port[0]),
+                            named, VRIG_NAMED, NULL));
+}
+
 struct vrig *vrig_new(void)
 {
     struct vrig *r = calloc(1, sizeof *r);
@@ -147,6 +163,7 @@ struct vrig *vrig_new(void)
     make(r, VRIG_VSOCK,
          virtio_vsock_new(r->as, line_to(&r->irq[VRIG_VSOCK]), "vsock0", fake_vsock(&r->vsock),
                           r->loop, NULL));
+    make_ports(r);
     for (unsigned i = 0; r->all[i]; i++)
         device_reset(r->all[i]);
     return r;
@@ -180,6 +197,10 @@ bool vrig_copy(struct vrig *a, struct vrig *b)
     rig_devices_save(a->as, a->all, &out);
     b->disk = a->disk;
     b->vsock.digest = a->vsock.digest;
+    for (unsigned i = 0; i <= VRIG_NAMED; i++) {
+        fake_chr_copy(&b->port[i], &a->port[i]);
+        fake_chr_set_peer(&b->port[i], !a->port[i].away);
+    }
     struct state_in in = {.data = out.data, .len = out.len};
     bool ok = !out.failed && rig_devices_load(b->as, b->all, &in);
     state_out_free(&out);
@@ -195,6 +216,12 @@ bool vrig_equal(struct vrig *a, struct vrig *b)
         fprintf(stderr, "the disk differs\n");
         return false;
     }
+    for (unsigned i = 0; i <= VRIG_NAMED; i++)
+        if (a->port[i].out_len != b->port[i].out_len || a->port[i].deaf != b->port[i].deaf ||
+            memcmp(a->port[i].out, b->port[i].out, a->port[i].out_len)) {
+            fprintf(stderr, "port %u differs\n", i);
+            return false;
+        }
     return !memcmp(a->irq, b->irq, sizeof a->irq);
 }
 
@@ -292,6 +319,38 @@ static uint64_t touch_vsock(struct vrig *r, uint64_t *random)
     return v->digest;
 }
 
+/* Messages of the driver's, most of them about ports that are there; buffers are longer. */
+static void fill_ports(struct vrig *r, unsigned queue, gpa_t at, uint64_t len, uint64_t *random)
+{
+    static const uint16_t events[] = {0, 3, 3, 3, 6, 6, 6, 6, 1, 9};
+    uint8_t m[8];
+    (void)queue;
+    le32_put(m, (uint32_t)(rig_pick(random, 20) ? rig_pick(random, 4) : rig_pick_value(random)));
+    le16_put(m + 4, events[rig_pick(random, ARRAY_SIZE(events))]);
+    le16_put(m + 6, rig_pick(random, 4) != 0);
+    addrspace_copy_in(r->as, at, m, len < sizeof m ? len : sizeof m);
+}
+
+static uint64_t touch_ports(struct vrig *r, uint64_t *random)
+{
+    struct fake_chr *c = &r->port[rig_pick(random, 1 + VRIG_NAMED)];
+    uint64_t data[4] = {rig_random(random), 1, 2, 3};
+    switch (rig_pick(random, 6)) {
+    case 0:
+        c->room = 0;
+        return c->deaf;
+    case 1:
+        fake_chr_give_room(c, rig_pick(random, 2) ? SIZE_MAX : rig_pick(random, 30));
+        return c->out_len;
+    case 2:
+    case 3:
+        fake_chr_set_peer(c, c->away);
+        return c->away;
+    default:
+        return fake_chr_input(c, data, 1 + rig_pick(random, 32));
+    }
+}
+
 static const struct {
     unsigned queues;
     uint64_t features;
@@ -302,6 +361,7 @@ static const struct {
     [VRIG_BALLOON] = {5, 0x36, 0, 0, fill_balloon, touch_balloon},
     [VRIG_DISK] = {3, 0x7646, 0, 0, fill_disk, touch_disk},
     [VRIG_VSOCK] = {3, 0x1, 5, 2, fill_vsock, touch_vsock},
+    [VRIG_PORTS] = {8, 0x6, 0x55, 0xaa, fill_ports, touch_ports},
 };
 
 static void start_queue(struct vrig *r, unsigned n, unsigned q, uint64_t *random)

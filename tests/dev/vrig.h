@@ -16,7 +16,8 @@
 #define VRIG_RAM_SIZE UINT64_C(0x100000)
 #define VRIG_REGS(n) (UINT64_C(0x10001000) + UINT64_C(0x1000) * (n))
 
-enum { VRIG_BALLOON, VRIG_DISK, VRIG_VSOCK, VRIG_DEVICES };
+enum { VRIG_BALLOON, VRIG_DISK, VRIG_VSOCK, VRIG_PORTS, VRIG_DEVICES };
+#define VRIG_NAMED 2u /* ports with names, behind the console */
 #define VRIG_STREAMS 6u
 
 /* Stands for the host's sockets: what comes from the guest is added up. */
@@ -31,6 +32,7 @@ struct vrig {
     struct addrspace *as;
     struct fake_block disk;
     struct fake_vsock vsock;
+    struct fake_chr port[1 + VRIG_NAMED]; /* the console's first */
     struct loop *loop;
     bool irq[VRIG_DEVICES];
     struct device *all[VRIG_DEVICES + 1]; /* in the order in which state is saved; NULL ends */

@@ -2,7 +2,6 @@
 """Debian's kernel and socat at one end of vsock, Unix sockets of the host at the other, as
 Firecracker names them: both ways to connect, much data, many connections, ends and refusals."""
 
-import glob
 import hashlib
 import os
 import socket
@@ -21,12 +20,7 @@ MODULES = "virtio_mmio,virtio_pci,vmw_vsock_virtio_transport"
 
 def initramfs(directory):
     tree = guest("tree", "vsock", "riscv64", "socat")
-    files = {"bin/socat": tree + "/usr/bin/socat1"}
-    for path in glob.glob(tree + "/usr/lib/riscv64-linux-gnu/*.so*"):
-        files["lib/riscv64-linux-gnu/" + os.path.basename(path)] = path
-    loader = "ld-linux-riscv64-lp64d.so.1"
-    files["lib/" + loader] = files["lib/riscv64-linux-gnu/" + loader]
-    added = [word for name, path in files.items() for word in ("--add", name + "=" + path)]
+    added = harness.with_libraries(tree, "socat", "/usr/bin/socat1")
     return guest("initramfs", "--modules", MODULES, *added, "-o", directory + "/initramfs")
 
 
