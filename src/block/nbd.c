@@ -52,6 +52,15 @@ struct nbd {
     struct nbd_slot slots[NBD_SLOTS];
 };
 
+/* What others say is not to do anything to a terminal. */
+static void nbd_clean(char text[NBD_TEXT])
+{
+    text[NBD_TEXT - 1] = 0;
+    for (char *c = text; *c; c++)
+        if ((unsigned char)*c < ' ' || (unsigned char)*c > '~')
+            *c = '?';
+}
+
 /* ---- slots and replies ---- */
 
 /* Lock held. */
@@ -75,12 +84,14 @@ static void nbd_receive(struct nbd *n)
     while (len < 0 && errno == EINTR);
     pthread_mutex_lock(&n->lock);
     n->receiving = false;
-    reply.why[NBD_TEXT - 1] = 0;
     if (len != sizeof reply)
         nbd_lose(n, PROGRAM ", which had the connection, has ended");
-    else if (reply.lost)
+    else if (reply.lost) {
+        nbd_clean(reply.why);
         nbd_lose(n, reply.why);
-    else if (reply.slot < NBD_SLOTS && n->slots[reply.slot].used) {
+    } else if (reply.slot >= NBD_SLOTS || !n->slots[reply.slot].used)
+        nbd_lose(n, PROGRAM " has replied to what nobody asked");
+    else {
         n->slots[reply.slot].reply = reply;
         n->slots[reply.slot].done = true;
     }
@@ -327,7 +338,8 @@ int nbd_zero(struct nbd *n, uint64_t offset, uint64_t len, bool unmap)
         return nbd_write_zeroes(n, offset, len);
     int rc = nbd_write_zeroes(n, offset, first - offset);
     if (!rc)
-        rc = nbd_ranges(n, (struct nbd_request){.op = NBD_ZERO, .unmap = unmap}, first, last);
+        rc = nbd_ranges(n, (struct nbd_request){.op = NBD_ZERO, .unmap = unmap ? 1 : 0}, first,
+                        last);
     return rc ? rc : nbd_write_zeroes(n, last, end - last);
 }
 
@@ -386,7 +398,7 @@ static int nbd_spawn(const char *uri, int socket, int memory, struct error *err)
 static int nbd_check_server(struct nbd *n, struct error *err)
 {
     struct nbd_hello *s = &n->server;
-    s->why[NBD_TEXT - 1] = 0;
+    nbd_clean(s->why);
     if (s->why[0])
         return error_set(err, EIO, "%.200s: %s", n->uri, s->why);
     if (s->size > SIZE_MAX_BYTES)

@@ -6,7 +6,6 @@
  */
 #pragma once
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #define NBD_SLOTS 16u
@@ -21,7 +20,7 @@ struct nbd_hello {
     uint64_t size;      /* bytes */
     uint32_t min_block; /* what requests are multiples of; 0: the server does not say */
     uint32_t max_data;  /* of one read or write; 0: the server does not say */
-    bool readonly, trim, zero, status;
+    uint8_t readonly, trim, zero, status; /* 1 or 0, as all of its kind */
 };
 
 enum nbd_op { NBD_READ, NBD_WRITE, NBD_FLUSH, NBD_TRIM, NBD_ZERO, NBD_STATUS };
@@ -31,7 +30,7 @@ struct nbd_request {
     uint32_t slot;
     uint64_t offset;
     uint32_t length;
-    bool unmap; /* NBD_ZERO: the space may be given back */
+    uint8_t unmap; /* NBD_ZERO: the space may be given back */
 };
 
 struct nbd_reply {
@@ -39,7 +38,7 @@ struct nbd_reply {
     int32_t result; /* 0 or -errno */
     /* NBD_STATUS: so much at its beginning is alike; whether it reads as zeroes. */
     uint32_t length;
-    bool zero;
-    bool lost; /* there is no connection any more, and will be none */
+    uint8_t zero;
+    uint8_t lost; /* there is no connection any more, and will be none */
     char why[NBD_TEXT];
 };

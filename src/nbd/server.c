@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <libnbd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,7 +62,7 @@ static void server_lose(struct server *s, const char *why)
 {
     if (s->lost)
         return;
-    struct nbd_reply reply = {.lost = true};
+    struct nbd_reply reply = {.lost = 1};
     s->lost = true;
     snprintf(reply.why, sizeof reply.why, "the connection to the server is lost: %s", why);
     s->replied(s->ctx, &reply);
@@ -80,7 +81,7 @@ static int server_extents(void *data, const char *context, uint64_t offset, uint
     (void)error;
     if (!strcmp(context, CONTEXT) && count >= 2 && !q->reply.length) {
         q->reply.length = entries[0];
-        q->reply.zero = entries[1] & LIBNBD_STATE_ZERO;
+        q->reply.zero = (entries[1] & LIBNBD_STATE_ZERO) != 0;
     }
     return 0;
 }

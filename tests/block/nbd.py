@@ -438,6 +438,7 @@ def suffers(name, directory, serve, may_work=False):
     check(code == 2, "%s: exit code %d" % (name, code), stdout + err)
     check(1 <= len(lines) <= 2 and all(line.startswith("guise: ") for line in lines),
           "%s: %r" % (name, lines))
+    check(b"guise-nbd" not in err, "%s: guise-nbd did not survive it" % name, err)
     check(not os.path.exists(out), "%s: half of a copy was left" % name)
 
 
@@ -461,6 +462,48 @@ def test_mute_greeting():
     """Nobody waits forever for a server that takes the connection and says nothing."""
     with scratch() as directory, Fake(directory, hang) as server:
         sentence(disk("info", server.uri, code=2, env={"GUISE_NBD_SECONDS": "1"}), "does not answer")
+
+
+# Takes the place of guise-nbd: what it says first, and to each request.
+HELPER = """#!%s
+import socket, struct
+s = socket.socket(fileno=3)
+def hello(size, block=0, most=0, why=b""):
+    return struct.pack("=256sQII4?4x", why, size, block, most, False, True, True, True)
+def reply(slot=0, result=0, length=0, lost=False, why=b""):
+    return struct.pack("=IiI??256s2x", slot, result, length, False, lost, why)
+s.send(%s)
+while s.recv(4096):
+    s.send(%s)
+"""
+
+
+def test_hostile_helper():
+    """A server that has taken guise-nbd over gets no further."""
+    with scratch() as directory:
+        helper = directory + "/helper"
+        for hello, reply, works in (
+                ("hello(1 << 20)", "reply()", True), ("hello(1 << 63)", "b''", False),
+                ("hello(0)", "b''", False), ("hello(4096, 3)", "b''", False),
+                ("hello(1 << 30, 1 << 20)", "b''", False), ("hello(4096, 4096, 512)", "b''", False),
+                ("hello(1 << 20)[:-1]", "b''", False), ("hello(0, why=b'x' * 256)", "b''", False),
+                ("hello(1 << 20)", "reply(slot=16)", False), ("hello(1 << 20)", "reply(slot=3)", False),
+                ("hello(1 << 20)", "reply(slot=0xffffffff)", False),
+                ("hello(1 << 20)", "reply(length=0xffffffff)", True),
+                ("hello(1 << 20)", "reply(result=4711)", False),
+                ("hello(1 << 20)", "reply(result=-0x80000000)", False),
+                ("hello(1 << 20)", "reply()[:-1]", False),
+                ("hello(0, why=b'%c[2J' % 27)", "b''", False),
+                ("hello(1 << 20)", "reply(lost=True, why=b'y%c' % 27 * 128)", False)):
+            write(helper, (HELPER % (sys.executable, hello, reply)).encode())
+            os.chmod(helper, 0o700)
+            out = directory + "/out"
+            output = disk("convert", "nbd://host/", out, "--format", "raw", code=0 if works else 2,
+                          env={"GUISE_NBD": helper})
+            check((works or output.startswith("guise: ")) and "\x1b" not in output,
+                  "%s, %s" % (hello, reply), output.encode())
+            if works:
+                os.unlink(out)
 
 
 # ---- in a machine -------------------------------------------------------------------------------
@@ -490,27 +533,35 @@ def test_guest():
             m.end(0)
 
 
+def lose(how, server, machine):
+    if how == "killed":
+        server.kill()
+    elif how == "stopped":
+        server.process.send_signal(signal.SIGSTOP)
+    else:
+        pids = run(["-P", str(machine.process.pid), "guise-nbd"], program=tool("pgrep"))[1].split()
+        check(len(pids) == 1, "guise-nbd: %r" % pids)
+        os.kill(int(pids[0]), signal.SIGKILL)
+
+
 def test_guest_without_server():
     """A lost connection is a broken disk: errors, one line, and a machine that goes on."""
-    for kill_server in (True, False):
-        with scratch() as directory, nbdkit(directory, "pattern", "64M") as server, \
-                boot("--disk", server.uri + ",readonly") as m:
+    for how in ("killed", "stopped", "without guise-nbd"):
+        with scratch() as directory, nbdkit(directory, "memory", "64M") as server, \
+                boot("--disk", server.uri) as m:
             m.login()
             m.shell("dd if=/dev/vda of=/dev/null bs=64k count=16")
-            if kill_server:
-                server.kill()
-            else:
-                children = subprocess.run(["pgrep", "-P", str(m.process.pid), "guise-nbd"], check=True,
-                                          stdout=subprocess.PIPE, text=True).stdout.split()
-                check(len(children) == 1, "guise-nbd: %r" % children)
-                os.kill(int(children[0]), signal.SIGKILL)
+            lose(how, server, m)
             m.shell("echo 3 > /proc/sys/vm/drop_caches")
             code, output = m.shell_code("dd if=/dev/vda of=/dev/null bs=64k count=64 skip=100")
+            check(code != 0 and "error" in output, "no error: %r" % output)
+            code, output = m.shell_code("dd if=/init of=/dev/vda bs=4k conv=fsync")
             check(code != 0 and "error" in output, "no error: %r" % output)
             m.shell("echo still here")
             m.send(b"poweroff -f\n")
             m.end(0)
             check(m.log.count(b"fails from now on") == 1, "one line", m.log)
+            server.process.send_signal(signal.SIGCONT)
 
 
 if __name__ == "__main__":
@@ -520,4 +571,5 @@ if __name__ == "__main__":
         print("skipped: guise-nbd is not built: libnbd-dev is not installed")
         sys.exit(77)
     os.environ["GUISE_NBD"] = program
+    os.environ["GUISE_NBD_SECONDS"] = str(int(5 * harness.FACTOR))
     harness.main(globals())
