@@ -1,10 +1,20 @@
 #include "block/impl.h"
+#include "block/nbd.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CHAIN_MAX 64u
+
+bool block_is_remote(const char *path)
+{
+    static const char *const schemes[] = {"nbd://", "nbds://", "nbd+unix://", "nbds+unix://"};
+    for (unsigned i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+        if (!strncasecmp(path, schemes[i], strlen(schemes[i])))
+            return true;
+    return false;
+}
 
 /* Formats, the ones that can be told by their contents first. */
 static const struct block_ops *const block_drivers[] = {
@@ -47,6 +57,7 @@ static struct block *block_new(const char *path, const struct block_ops *ops,
     b->ops = ops;
     b->path = name;
     b->file.fd = file->fd;
+    b->file.nbd = file->nbd;
     b->file.is_device = file->is_device;
     return b;
 }
@@ -70,9 +81,11 @@ struct block *block_open_depth(const char *path, const struct block_options *opt
                   CHAIN_MAX);
         return NULL;
     }
-    if (options->format && !(ops = block_find_driver(path, options->format, err)))
+    if (options->format && !(ops = block_find_driver(path, options->format, err))) {
+        nbd_free(options->remote);
         return NULL;
-    if (block_file_open(&file, path, options->readonly, err))
+    }
+    if (block_file_open(&file, path, options->readonly, options->remote, err))
         return NULL;
     if (!ops)
         ops = block_probe(&file);

@@ -24,16 +24,26 @@
 
 struct block;
 
+struct nbd;
+
 struct block_options {
     const char *format; /* "raw" or "qcow2"; NULL: by what the file begins with */
     bool readonly;
     const char *snapshot; /* qcow2: read this internal snapshot, by name or ID; NULL: no */
     bool no_backing;      /* what would come from the backing disk reads as zeroes */
     bool repair;          /* for block_check: also opens for writing what is marked corrupt */
+    struct nbd *remote;   /* the connection to a network block device, which becomes the block's;
+                             NULL: it is made */
 };
 
 /*
- * Opens an image file or a host block device.
+ * Is this the URI of a network block device, as in nbd://host/export, and no file's name? Such a
+ * disk is opened as a file is, but a program is started for it (block/nbd.h).
+ */
+bool block_is_remote(const char *path);
+
+/*
+ * Opens an image file, a host block device or a network block device: block_is_remote.
  *
  * A file is locked (docs/disks.md): one writer, or any number of readers; a host block device is
  * opened exclusively for writing. A raw file whose length is no multiple of 512 appears with its

@@ -1,5 +1,8 @@
 #include "block/file.h"
 
+#include "block/block.h"
+#include "block/nbd.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -123,12 +126,44 @@ static int file_lock(int fd, const char *path, bool readonly, struct error *err)
                      path, path);
 }
 
-int block_file_open(struct block_file *f, const char *path, bool readonly, struct error *err)
+/* The server sees to who may open it: there is nothing to lock. */
+static int file_open_remote(struct block_file *f, const char *uri, bool readonly, struct error *err)
 {
+    if (!f->nbd)
+        f->nbd = nbd_connect(uri, err);
+    if (!f->nbd)
+        return -err->code;
+    f->is_device = true;
+    int rc = 0;
+    if (!readonly && nbd_readonly(f->nbd))
+        rc = error_set(err, EROFS,
+                       "%s: cannot write to it: the server gives it out read-only; open it as "
+                       "%s,readonly",
+                       uri, uri);
+    else if (!readonly && nbd_size(f->nbd) % BLOCK_SECTOR)
+        rc =
+            error_set(err, EINVAL,
+                      "%s: has %llu bytes, no whole number of sectors of %u, and cannot grow; open "
+                      "it as %s,readonly",
+                      uri, (unsigned long long)nbd_size(f->nbd), BLOCK_SECTOR, uri);
+    if (rc)
+        block_file_close(f);
+    return rc;
+}
+
+int block_file_open(struct block_file *f, const char *path, bool readonly, struct nbd *remote,
+                    struct error *err)
+{
+    struct error local;
+    err = err ? err : &local;
+    f->fd = -1;
+    f->nbd = remote;
+    atomic_init(&f->failed, false);
+    if (block_is_remote(path))
+        return file_open_remote(f, path, readonly, err);
     f->fd = file_open_fd(path, readonly, &f->is_device, err);
     if (f->fd < 0)
         return f->fd;
-    atomic_init(&f->failed, false);
     int rc = file_lock(f->fd, path, readonly, err);
     if (rc)
         block_file_close(f);
@@ -153,6 +188,8 @@ void block_file_close(struct block_file *f)
     if (f->fd >= 0)
         close(f->fd);
     f->fd = -1;
+    nbd_free(f->nbd);
+    f->nbd = NULL;
 }
 
 /* ---- size ---- */
@@ -160,6 +197,8 @@ void block_file_close(struct block_file *f)
 int block_file_size(const struct block_file *f, uint64_t *size)
 {
     struct stat st;
+    if (f->nbd)
+        return *size = nbd_size(f->nbd), 0;
     if (f->is_device)
         return ioctl(f->fd, BLKGETSIZE64, size) ? -errno : 0;
     if (fstat(f->fd, &st))
@@ -217,11 +256,38 @@ static void file_io_advance(struct file_io *io, size_t len)
     }
 }
 
+/* What there is of the buffers before the end. */
+static int file_read_remote(const struct block_file *f, uint64_t offset, const struct iovec *iov,
+                            int n, uint64_t *got)
+{
+    uint64_t size = nbd_size(f->nbd), left = offset < size ? size - offset : 0, done = 0;
+    int rc = 0;
+    for (int i = 0; i < n && left && !rc;) {
+        struct iovec part[FILE_IOV];
+        uint64_t bytes = 0;
+        int count = 0;
+        for (; i < n && count < FILE_IOV && bytes < left; i++, count++) {
+            part[count] = iov[i];
+            if (part[count].iov_len > left - bytes)
+                part[count].iov_len = (size_t)(left - bytes);
+            bytes += part[count].iov_len;
+        }
+        rc = nbd_readv(f->nbd, offset + done, part, count);
+        done += rc ? 0 : bytes;
+        left -= bytes;
+    }
+    if (got)
+        *got = done;
+    return rc;
+}
+
 int block_file_readv(const struct block_file *f, uint64_t offset, const struct iovec *iov, int n,
                      uint64_t *got)
 {
     struct file_io io = {.iov = iov, .n = n, .offset = offset};
     int rc = 0;
+    if (f->nbd)
+        return file_read_remote(f, offset, iov, n, got);
     file_io_skip_done(&io);
     while (io.n) {
         struct iovec part[FILE_IOV];
@@ -240,9 +306,23 @@ int block_file_readv(const struct block_file *f, uint64_t offset, const struct i
     return rc;
 }
 
+/* A network block device does not grow. */
+static bool file_fits(const struct block_file *f, uint64_t offset, const struct iovec *iov, int n)
+{
+    uint64_t size = nbd_size(f->nbd), room = offset < size ? size - offset : 0;
+    for (int i = 0; i < n; i++) {
+        if (iov[i].iov_len > room)
+            return false;
+        room -= iov[i].iov_len;
+    }
+    return true;
+}
+
 int block_file_writev(const struct block_file *f, uint64_t offset, const struct iovec *iov, int n)
 {
     struct file_io io = {.iov = iov, .n = n, .offset = offset};
+    if (f->nbd)
+        return file_fits(f, offset, iov, n) ? nbd_writev(f->nbd, offset, iov, n) : -ENOSPC;
     file_io_skip_done(&io);
     while (io.n) {
         struct iovec part[FILE_IOV];
@@ -280,10 +360,10 @@ int block_file_sync(struct block_file *f)
     /* The kernel forgets what it could not write: a second call would report success. */
     if (atomic_load(&f->failed))
         return -EIO;
-    if (!fdatasync(f->fd))
-        return 0;
-    atomic_store(&f->failed, true);
-    return -errno;
+    int rc = f->nbd ? nbd_flush(f->nbd) : fdatasync(f->fd) ? -errno : 0;
+    if (rc)
+        atomic_store(&f->failed, true);
+    return rc;
 }
 
 /* ---- space ---- */
@@ -301,6 +381,8 @@ static int file_fallocate(const struct block_file *f, int mode, uint64_t offset,
 
 int block_file_discard(const struct block_file *f, uint64_t offset, uint64_t len)
 {
+    if (f->nbd)
+        return nbd_discard(f->nbd, offset, len);
     if (!f->is_device)
         return file_fallocate(f, FALLOC_FL_PUNCH_HOLE, offset, len);
     uint64_t range[2] = {offset, len};
@@ -326,6 +408,8 @@ static int file_write_zeroes(const struct block_file *f, uint64_t offset, uint64
 
 int block_file_zero(const struct block_file *f, uint64_t offset, uint64_t len, bool unmap)
 {
+    if (f->nbd)
+        return nbd_zero(f->nbd, offset, len, unmap);
     /* On a block device PUNCH_HOLE zeroes, too, and fails rather than to leave old data. */
     int rc = unmap ? file_fallocate(f, FALLOC_FL_PUNCH_HOLE, offset, len) : -ENOTSUP;
     if (rc == -ENOTSUP)
@@ -336,6 +420,12 @@ int block_file_zero(const struct block_file *f, uint64_t offset, uint64_t len, b
 int block_file_map(const struct block_file *f, uint64_t offset, uint64_t size, uint64_t *length,
                    bool *data)
 {
+    if (f->nbd) {
+        uint64_t end = size < nbd_size(f->nbd) ? size : nbd_size(f->nbd);
+        *data = false;
+        *length = size - offset;
+        return offset < end ? nbd_map(f->nbd, offset, end - offset, length, data) : 0;
+    }
     off_t start = (off_t)offset;
     off_t hole = lseek(f->fd, start, SEEK_HOLE);
     *data = true;

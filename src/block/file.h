@@ -1,5 +1,6 @@
 /*
- * The file or host block device that holds a disk: opened, locked, read and written in full.
+ * The file, host block device or network block device that holds a disk: opened, locked, read and
+ * written in full.
  *
  * Offsets and lengths are bytes. Functions return 0 or -errno; those that take a path and an error
  * give a sentence. Any thread, but open and close.
@@ -13,14 +14,22 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+struct nbd;
+
 struct block_file {
-    int fd;
-    bool is_device;
+    int fd;             /* -1: none, or nbd */
+    struct nbd *nbd;    /* a network block device; NULL: fd */
+    bool is_device;     /* a block device, whose size is given */
     atomic_bool failed; /* a sync has failed: none succeeds any more */
 };
 
-/* A regular file or block device, locked: one writer or many readers. fd -1 after a failure. */
-int block_file_open(struct block_file *f, const char *path, bool readonly, struct error *err);
+/*
+ * A regular file or block device, locked: one writer or many readers. fd -1 after a failure. What
+ * block_is_remote is no file: `remote` is the connection to it, which becomes the file's or is
+ * ended, or NULL: it is made.
+ */
+int block_file_open(struct block_file *f, const char *path, bool readonly, struct nbd *remote,
+                    struct error *err);
 /* Gives up the lock, too. */
 void block_file_close(struct block_file *f);
 

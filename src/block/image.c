@@ -12,9 +12,9 @@ int block_info(struct block *b, struct block_info *info)
 {
     struct stat st;
     *info = (struct block_info){0};
-    if (fstat(b->file.fd, &st))
+    if (!b->file.nbd && fstat(b->file.fd, &st))
         return -errno;
-    info->allocated = (uint64_t)st.st_blocks * 512;
+    info->allocated = b->file.nbd ? 0 : (uint64_t)st.st_blocks * 512;
     if (b->ops->info)
         b->ops->info(b, info);
     return block_file_size(&b->file, &info->file_size);
@@ -135,6 +135,10 @@ int block_create(const char *path, const struct block_create *wanted, struct err
     const struct block_ops *ops = block_find_driver(path, how.format, err);
     if (!ops)
         return -err->code;
+    if (block_is_remote(path))
+        return error_set(err, ENOTSUP,
+                         "%s: a network block device is made by its server; convert can copy to it",
+                         path);
     int rc = create_look_at_backing(path, &how, err);
     how.size = align_up(how.size, BLOCK_SECTOR);
     if (!rc)

@@ -27,7 +27,7 @@ struct block_create {
 int block_create(const char *path, const struct block_create *how, struct error *err);
 
 struct block_info {
-    uint64_t file_size, allocated; /* of the file; what it takes on the host's disk */
+    uint64_t file_size, allocated; /* of the file; what it takes on the host's disk, if known */
     /* The rest is qcow2's. */
     uint32_t cluster_size; /* 0: raw */
     unsigned version, refcount_bits;

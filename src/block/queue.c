@@ -112,12 +112,20 @@ static void queue_ring_done(void *ctx, struct block_request *r, int result)
         queue_to_pool(q, r);
 }
 
+/* The driver's place; false: it tells none, or what holds the disk is no file of the kernel's. */
+static bool queue_place(const struct block_queue *q, struct block_request *r,
+                        struct block_place *place)
+{
+    struct block *b = q->block;
+    return b->ops->place && b->file.fd >= 0 && r->iov_count <= IOV_MAX &&
+           b->ops->place(b, r, place);
+}
+
 static bool queue_to_ring(struct block_queue *q, struct block_request *r)
 {
     const struct block_ops *ops = q->block->ops;
     struct block_place place;
-    if (!q->ring || !ops->place || (r->op != BLOCK_READ && r->op != BLOCK_WRITE) ||
-        r->iov_count > IOV_MAX || !ops->place(q->block, r, &place))
+    if (!q->ring || (r->op != BLOCK_READ && r->op != BLOCK_WRITE) || !queue_place(q, r, &place))
         return false;
     if (ring_submit(q->ring, r, place.fd, place.offset))
         return true;
@@ -133,8 +141,8 @@ bool block_queue_try(struct block_queue *q, struct block_request *r)
 {
     const struct block_ops *ops = q->block->ops;
     struct block_place place;
-    if (r->op != BLOCK_READ || !ops->place || r->iov_count > IOV_MAX ||
-        block_check_request(q->block, r) || !r->bytes || !ops->place(q->block, r, &place))
+    if (r->op != BLOCK_READ || block_check_request(q->block, r) || !r->bytes ||
+        !queue_place(q, r, &place))
         return false;
     ssize_t n = preadv2(place.fd, r->iov, r->iov_count, (off_t)place.offset, RWF_NOWAIT);
     if (ops->unplace)
@@ -175,7 +183,7 @@ struct block_queue *block_queue_new(struct block *b, bool ring, struct error *er
     pthread_mutex_init(&q->lock, NULL);
     pthread_cond_init(&q->work, NULL);
     pthread_cond_init(&q->idle, NULL);
-    if (ring)
+    if (ring && b->file.fd >= 0)
         q->ring = ring_new(queue_ring_done, q);
     return q;
 }

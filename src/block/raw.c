@@ -1,5 +1,5 @@
 /*
- * The raw format: byte n of the disk is byte n of the file or block device.
+ * The raw format: byte n of the disk is byte n of what holds it.
  */
 #include "block/impl.h"
 
@@ -153,8 +153,8 @@ static int raw_map(struct block *b, uint64_t offset, struct block_extent *extent
 static int raw_resize(struct block *b, uint64_t size, struct error *err)
 {
     if (b->file.is_device)
-        return error_set(err, EINVAL, "%s: is a block device, whose size the host decides",
-                         b->path);
+        return error_set(err, EINVAL, "%s: is a block device, whose size %s decides", b->path,
+                         b->file.nbd ? "the server" : "the host");
     int rc = block_file_resize(&b->file, size);
     if (rc)
         return error_set(err, -rc, "%s: cannot get a size of %llu bytes: %s", b->path,

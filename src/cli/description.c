@@ -1,5 +1,7 @@
 #include "cli/description.h"
 
+#include "block/block.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -38,8 +40,9 @@ static const char *behind_word(const char *words, const char *value)
 }
 
 /*
- * The value with `dir` before each name of a file that does not begin with a slash; the words that
- * announce one stand at the beginning or behind a comma. To be freed; NULL: out of memory.
+ * The value with `dir` before each name of a file that does not begin with a slash, and is no URI
+ * of a disk; the words that announce one stand at the beginning or behind a comma. To be freed;
+ * NULL: out of memory.
  */
 static char *with_directory(const struct option *o, const char *value, const char *dir)
 {
@@ -51,7 +54,8 @@ static char *with_directory(const struct option *o, const char *value, const cha
     for (const char *at = value; *at;) {
         const char *name = o->files ? behind_word(o->files, at) : NULL;
         const char *end = name ? name : at;
-        fprintf(out, "%.*s%s", (int)(end - at), at, name && *name && *name != '/' ? dir : "");
+        bool relative = name && *name && *name != '/' && !block_is_remote(name);
+        fprintf(out, "%.*s%s", (int)(end - at), at, relative ? dir : "");
         /* Up to the next comma, unless the name is all there is: it may have commas of its own. */
         size_t rest = o->files && *o->files ? strcspn(end, ",") : strlen(end);
         rest += end[rest] == ',';

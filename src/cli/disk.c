@@ -158,6 +158,7 @@ static struct block *disk_open(const struct disk_settings *s, bool readonly, str
         .readonly = readonly,
         .snapshot = s->snapshot,
         .repair = s->repair,
+        .remote = s->remote[0],
     };
     return block_open(s->argument[0], &options, err);
 }
@@ -216,7 +217,7 @@ static int disk_info(const struct disk_settings *s, struct error *err)
 {
     /* What is behind it may be missing: an image is to be described all the same. */
     const struct block_options options = {
-        .format = s->format, .readonly = true, .no_backing = true};
+        .format = s->format, .readonly = true, .no_backing = true, .remote = s->remote[0]};
     struct block *b = block_open(s->argument[0], &options, err);
     struct block_info info;
     if (!b)
@@ -228,7 +229,8 @@ static int disk_info(const struct disk_settings *s, struct error *err)
         printf("%-16s %s\n", "format", block_format(b));
         print_size("disk", block_size(b));
         print_size("file", info.file_size);
-        print_size("on the host", info.allocated);
+        if (!block_is_remote(s->argument[0]))
+            print_size("on the host", info.allocated);
         if (info.cluster_size)
             print_qcow2(b, &info);
     }
@@ -255,8 +257,11 @@ static int disk_check_result(const char *path, const struct block_check *r)
 
 static int disk_check(const struct disk_settings *s, struct error *err)
 {
-    const struct block_options options = {
-        .format = s->format, .readonly = !s->repair, .no_backing = true, .repair = s->repair};
+    const struct block_options options = {.format = s->format,
+                                          .readonly = !s->repair,
+                                          .no_backing = true,
+                                          .repair = s->repair,
+                                          .remote = s->remote[0]};
     struct block *b = block_open(s->argument[0], &options, err);
     struct block_check result;
     struct progress progress;
@@ -336,8 +341,8 @@ static const struct disk_action {
     {"create", "FILE [SIZE]", "makes a disk; without SIZE as large as its backing disk",
      disk_create, OPT_FORMAT | OPT_CREATE | OPT_BACKING, 1, WRITES_FIRST},
     {"info", "FILE", "says what a disk is", disk_info, OPT_FORMAT, 1, WRITES_NOTHING},
-    {"convert", "FILE TARGET", "copies a disk to a new file", disk_convert,
-     OPT_FORMAT | OPT_CREATE | OPT_SNAPSHOT | OPT_TO, 2, WRITES_SECOND},
+    {"convert", "FILE TARGET", "copies a disk to a new file, or to a network block device",
+     disk_convert, OPT_FORMAT | OPT_CREATE | OPT_SNAPSHOT | OPT_TO, 2, WRITES_SECOND},
     {"check", "FILE", "looks for damage: exit code 1, or 3 for clusters that nobody uses",
      disk_check, OPT_FORMAT | OPT_REPAIR, 1, WRITES_FIRST},
     {"resize", "FILE [+]SIZE", "changes a disk's size", disk_resize, OPT_FORMAT | OPT_SHRINK, 2,
@@ -360,6 +365,25 @@ static const char *disk_place(const char *path, char *buf, size_t size)
     return buf;
 }
 
+static void disk_disconnect(struct disk_settings *s)
+{
+    nbd_free(s->remote[0]);
+    nbd_free(s->remote[1]);
+}
+
+/* While programs can be started. */
+static int disk_connect(const struct disk_action *a, struct disk_settings *s, struct error *err)
+{
+    if (a->run == disk_create)
+        return 0;
+    if (a->run == disk_convert && s->given & OPT_CREATE && block_is_remote(s->argument[1]))
+        return error_set(err, EINVAL, "%s: these options are for new images", s->argument[1]);
+    for (unsigned i = 0; i < s->arguments; i++)
+        if (block_is_remote(s->argument[i]) && !(s->remote[i] = nbd_connect(s->argument[i], err)))
+            return -err->code;
+    return 0;
+}
+
 /* Images are hostile: what reads them can start nothing, reach nobody, and write what it is for. */
 static int disk_confine(const struct disk_action *a, const struct disk_settings *s,
                         struct error *err)
@@ -371,9 +395,10 @@ static int disk_confine(const struct disk_action *a, const struct disk_settings 
         .calls = CALLS_IMAGE, .quiet = true, .keep = true, .paths = paths, .path_count = 1};
     if (sandbox_is_off())
         return 0;
-    if (a->writes == WRITES_FIRST || a->writes == WRITES_SECOND)
-        paths[how.path_count++] = (struct landlock_path){
-            disk_place(s->argument[a->writes == WRITES_SECOND], place, sizeof place), true};
+    bool second = a->writes == WRITES_SECOND;
+    if ((a->writes == WRITES_FIRST || second) && !block_is_remote(s->argument[second]))
+        paths[how.path_count++] =
+            (struct landlock_path){disk_place(s->argument[second], place, sizeof place), true};
     int rc = confine(&how, &report, err);
     return rc == -ENOSYS ? 0 : rc;
 }
@@ -394,9 +419,13 @@ static int disk_run(const struct disk_action *a, int argc, char **argv)
     if (!rc && s.arguments > 1 && !strchr(a->usage, ' '))
         rc = error_set(&err, EINVAL, "unexpected argument '%s'", s.argument[1]);
     if (!rc)
+        rc = disk_connect(a, &s, &err);
+    if (!rc)
         rc = disk_confine(a, &s, &err);
     if (!rc)
         rc = a->run(&s, &err);
+    else
+        disk_disconnect(&s);
     return rc < 0 ? fail_usage(err.msg) : rc;
 }
 
@@ -411,7 +440,10 @@ static int run_disk(int argc, char **argv)
 
 static void disk_help(FILE *out)
 {
-    fputs("\nDisks as files: raw, or qcow2 as QEMU has them.\n\n", out);
+    fputs(
+        "\nDisks as files: raw, or qcow2 as QEMU has them. FILE may also be the URI of a network\n"
+        "block device, nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH.\n\n",
+        out);
     for (size_t i = 0; i < ACTION_COUNT; i++)
         fprintf(out, "  %-8s %-13s %s\n", disk_actions[i].name, disk_actions[i].usage,
                 disk_actions[i].summary);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "block/image.h"
+#include "block/nbd.h"
 
 struct disk_settings {
     struct block_create create;
@@ -10,6 +11,7 @@ struct disk_settings {
     bool repair, shrink;
     unsigned given;          /* options, as bits */
     const char *argument[2]; /* what is no option */
+    struct nbd *remote[2];   /* connections to those that are network block devices */
     unsigned arguments;
 };
 

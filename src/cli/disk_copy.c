@@ -103,10 +103,22 @@ static int convert_copy(struct copy *c)
         rc = block_map_chain(c->from, at, &e, &owner, &depth);
         if (!rc && e.kind != BLOCK_ZERO)
             rc = copy_extent(c, at, e.length);
+        else if (!rc && c->zeroes)
+            rc = block_write_zeroes(c->to, at, e.length, true);
         at += e.length;
         progress_step(&c->progress, at, block_size(c->from));
     }
     return rc ? rc : block_flush(c->to);
+}
+
+static int convert_all(struct copy *c, struct error *err)
+{
+    int rc = copy_start(c, "convert", err);
+    if (rc)
+        return rc;
+    rc = convert_copy(c);
+    copy_end(c);
+    return rc ? copy_error(c, rc, err) : 0;
 }
 
 static int convert_to(const struct disk_settings *s, struct block *from, const char *format,
@@ -121,28 +133,48 @@ static int convert_to(const struct disk_settings *s, struct block *from, const c
     if (rc)
         return rc;
     c.to = block_open(s->argument[1], &options, err);
-    rc = c.to ? copy_start(&c, "convert", err) : -err->code;
-    if (!rc) {
-        rc = convert_copy(&c);
-        copy_end(&c);
-        if (rc)
-            copy_error(&c, rc, err);
-    }
+    rc = c.to ? convert_all(&c, err) : -err->code;
     block_free(c.to);
     if (rc)
         unlink(s->argument[1]);
     return rc;
 }
 
+/* What is behind the end of the copy stays as it is. */
+static int convert_to_remote(const struct disk_settings *s, struct block *from, const char *format,
+                             struct error *err)
+{
+    const char *uri = s->argument[1];
+    const struct block_options options = {.format = "raw", .remote = s->remote[1]};
+    struct copy c = {.from = from, .zeroes = true, .to = block_open(uri, &options, err)};
+    if (!c.to)
+        return -err->code;
+    int rc = 0;
+    if (strcmp(format, "raw"))
+        rc = error_set(err, ENOTSUP, "%s: only raw disks can be copied to a server", uri);
+    else if (block_size(c.to) < block_size(from))
+        rc = error_set(err, ENOSPC, "%s: has %llu bytes, fewer than the %llu of %s", uri,
+                       (unsigned long long)block_size(c.to), (unsigned long long)block_size(from),
+                       block_path(from));
+    if (!rc)
+        rc = convert_all(&c, err);
+    block_free(c.to);
+    return rc;
+}
+
 int disk_convert(const struct disk_settings *s, struct error *err)
 {
     const struct block_options options = {
-        .format = s->format, .readonly = true, .snapshot = s->snapshot};
-    const char *format = s->to ? s->to : disk_format_of_name(s->argument[1]);
+        .format = s->format, .readonly = true, .snapshot = s->snapshot, .remote = s->remote[0]};
+    const char *to = s->argument[1];
+    const char *format = s->to ? s->to : block_is_remote(to) ? "raw" : disk_format_of_name(to);
     struct block *from = block_open(s->argument[0], &options, err);
-    if (!from)
+    if (!from) {
+        nbd_free(s->remote[1]);
         return -err->code;
-    int rc = convert_to(s, from, format, err);
+    }
+    int rc = block_is_remote(to) ? convert_to_remote(s, from, format, err)
+                                 : convert_to(s, from, format, err);
     block_free(from);
     return rc;
 }
@@ -195,7 +227,8 @@ static int commit_to(struct block *from, const char *path, const char *format, s
 
 int disk_commit(const struct disk_settings *s, struct error *err)
 {
-    const struct block_options options = {.format = s->format, .no_backing = true};
+    const struct block_options options = {
+        .format = s->format, .no_backing = true, .remote = s->remote[0]};
     struct block *from = block_open(s->argument[0], &options, err);
     struct block_info info;
     char path[4096];

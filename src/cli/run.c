@@ -286,7 +286,8 @@ static const struct option run_options[] = {
      .json = OPTION_SIZE},
     {"disk", "FILE[,readonly][,format=raw|qcow2]",
      "a disk image as a virtio disk; up to 7 times. Without a format qcow2 is known by its first "
-     "bytes, and the guest cannot write them to a raw disk",
+     "bytes, and the guest cannot write them to a raw disk. FILE may be a network block device: "
+     "nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH, with TLS nbds:// and nbds+unix://",
      set_disk, .repeats = true, .files = "", .head = "file"},
     {"net", "SPEC",
      "network card: user (NAT; hostfwd=tcp:[ADDR:]PORT-[ADDR:]PORT, restrict, host), "

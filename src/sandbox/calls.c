@@ -50,7 +50,8 @@ enum {
     IMAGE = CALLS_IMAGE,
     SHARE = CALLS_SHARE,
     FS = CALLS_FS,
-    ALL = VM | NAT | IMAGE | FS,
+    NBD = CALLS_NBD,
+    ALL = VM | NAT | IMAGE | FS | NBD,
 };
 
 struct call_row {

@@ -19,6 +19,7 @@ enum {
     CALLS_IMAGE = 1u << 6,
     CALLS_SHARE = 1u << 7,
     CALLS_FS = 1u << 8,
+    CALLS_NBD = 1u << 9,
 };
 
 /*

@@ -324,6 +324,17 @@ static int vm_check_memory(uint64_t memory, struct error *err)
     return 0;
 }
 
+/* What a server answers, and whether it does, is no part of the machine's state. */
+static int vm_check_disks(const struct vm_disk *disks, unsigned count, struct error *err)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (block_is_remote(disks[i].path))
+            return error_set(err, EINVAL,
+                             "a deterministic run cannot have the disk %s, which a server has",
+                             disks[i].path);
+    return 0;
+}
+
 static int vm_check(const struct vm_config *c, struct error *err)
 {
     if (c->disk_count > VM_MAX_DISKS)
@@ -335,6 +346,11 @@ static int vm_check(const struct vm_config *c, struct error *err)
     if (c->net_count > VM_MAX_NETS)
         return error_set(err, EINVAL, "%u networks: the machine takes up to %d", c->net_count,
                          VM_MAX_NETS);
+    int rc = c->deterministic ? vm_check_disks(c->disks, c->disk_count, err) : 0;
+    if (!rc && c->deterministic)
+        rc = vm_check_disks(c->flash, c->flash_count, err);
+    if (rc)
+        return rc;
     for (unsigned i = 0; c->deterministic && i < c->net_count; i++)
         if (net_reaches_outside(c->nets[i]))
             return error_set(err, EINVAL,

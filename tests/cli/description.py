@@ -102,6 +102,8 @@ def test_forms():
                 ({"disk": [{"file": "x", "readonly": True, "format": "raw"}]},
                  {"disk": [sub + "x,readonly,format=raw"]}),
                 ({"disk": [{"file": "/x", "readonly": False}, "y"]}, {"disk": ["/x", sub + "y"]}),
+                ({"disk": ["nbd://host/x", {"file": "nbd+unix:///?socket=s", "readonly": True}]},
+                 {"disk": ["nbd://host/x", "nbd+unix:///?socket=s,readonly"]}),
                 ({"net": {"network": "user", "hostfwd": ["tcp:1-:2", "tcp:3-:4"], "mtu": 1400,
                           "restrict": True}},
                  {"net": ["user,hostfwd=tcp:1-:2,hostfwd=tcp:3-:4,mtu=1400,restrict"]}),

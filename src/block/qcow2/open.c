@@ -103,6 +103,12 @@ static int open_backing(struct qcow2 *q, unsigned depth, struct error *err)
     char name[4096];
     if (!q->h.backing[0])
         return 0;
+    if (q->block.file.nbd)
+        return error_set(
+            err, ENOTSUP,
+            "%s: has the backing file '%.100s', which an image of a server does not get "
+            "from this host; export the disk itself, as qemu-nbd does",
+            path, q->h.backing);
     if (!q->h.backing_format[0])
         return error_set(
             err, EINVAL,
