@@ -1,4 +1,5 @@
 #include "chr/port.h"
+#include "block/block.h"
 #include "chr/terminal.h"
 #include "cli/cache.h"
 #include "cli/description.h"
@@ -644,7 +645,7 @@ static struct archive *open_archive(const struct run_settings *s)
     struct error err = {0};
     const char *disk = NULL;
     for (unsigned i = 0; i < s->vm.disk_count && !disk; i++)
-        if (!s->vm.disks[i].readonly)
+        if (!s->vm.disks[i].readonly && !block_is_remote(s->vm.disks[i].path))
             disk = s->vm.disks[i].path;
     if (!disk || s->no_cache || s->vm.deterministic)
         return NULL;
