@@ -187,8 +187,9 @@ def test_reboot():
         echo(directory, m, b"after the reboot")
         m.process.kill()
         m.process.wait()
-        wait_until(lambda: not os.path.exists(directory + "/agent"),
-                   "the socket of a killed machine is left")
+        if not harness.sanitized(harness.guise):  # which has nobody who would survive it
+            wait_until(lambda: not os.path.exists(directory + "/agent"),
+                       "the socket of a killed machine is left")
 
 
 def test_console():

@@ -177,6 +177,8 @@ def test_ends():
         echo(directory, b"after the reboot")
         m.process.kill()
         m.process.wait()
+        if harness.sanitized(harness.guise):
+            return  # it is not confined, and has nobody who would survive it
         deadline = time.monotonic() + 10 * FACTOR
         while os.path.exists(directory + "/v") and time.monotonic() < deadline:
             time.sleep(0.1)
