@@ -1,5 +1,5 @@
-#include "chr/port.h"
 #include "block/block.h"
+#include "chr/port.h"
 #include "chr/terminal.h"
 #include "cli/cache.h"
 #include "cli/description.h"

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <slirp/libslirp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -353,6 +354,7 @@ int main(int argc, char **argv)
         return 2;
     }
     nat_descriptors();
+    signal(SIGPIPE, SIG_IGN); /* libslirp writes to sockets that their servers have reset */
     struct nat *nat = calloc(1, sizeof *nat);
     struct error err = {0};
     if (!nat || nat_start(nat, argc, argv, &err)) {

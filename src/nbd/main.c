@@ -112,6 +112,7 @@ int main(int argc, char **argv)
               stderr);
         return 2;
     }
+    signal(SIGPIPE, SIG_IGN); /* the server may go at any time */
     /* Whoever waits for the connection may be killed meanwhile. */
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     link_descriptors();

@@ -4,6 +4,7 @@ the NAT, through forwarded ports, through a switch to another machine and throug
 cable that is pulled with its machine saved and loaded."""
 
 import contextlib
+import glob
 import hashlib
 import http.server
 import os
@@ -108,6 +109,44 @@ def test_nat():
         # Through the forwarded port.
         serve(m)
         check(fetch("127.0.0.1:%d" % forward) == digest(m, "/file"), "what came from the guest")
+        m.send(b"poweroff -f\n")
+        m.end(0)
+
+
+def nat_process(m):
+    """The pid of the guise-net that a machine has started, if it lives."""
+    found = []
+    for path in glob.glob("/proc/[0-9]*/stat"):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            name, rest = file.read().rsplit(")", 1)
+            if name.endswith("(guise-net") and rest.split()[0] != "Z" and \
+                    int(rest.split()[1]) == m.process.pid:
+                found.append(int(path.split("/")[2]))
+    check(len(found) == 1, "guise-net: %r" % found)
+    return found[0]
+
+
+def test_server_resets():
+    """A server that has enough resets one connection, and no other one is touched."""
+    need_nat()
+    with socket.create_server(("127.0.0.1", 0)) as listener, scratch() as directory, boot(
+            directory, "--net", "user,host") as m:
+        def serve_and_reset():
+            with contextlib.suppress(OSError):
+                while True:
+                    with listener.accept()[0] as s:
+                        for _ in range(100):
+                            s.recv(65536)  # what comes after it is never read
+
+        for _ in range(4):
+            threading.Thread(target=serve_and_reset, daemon=True).start()
+        m.login()
+        dhcp(m)
+        before = nat_process(m)
+        m.shell("for i in 1 2 3 4 5 6 7 8; do for j in 1 2 3 4; do "
+                "nc 10.0.2.2 %d </dev/zero >/dev/null 2>&1 & done; wait; done" %
+                listener.getsockname()[1])
+        check(nat_process(m) == before, "guise-net has died and was started again")
         m.send(b"poweroff -f\n")
         m.end(0)
 
