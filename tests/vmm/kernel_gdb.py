@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 SYMBOLS = ["vfs_write", "ksys_write", "__riscv_sys_write", "do_trap_ecall_u"]
@@ -86,6 +87,9 @@ def main():
         machine = subprocess.Popen(boot(guise, kernel, initrd, "--gdb", "unix:" + socket),
                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 60
+        while not os.path.exists(socket) and time.monotonic() < deadline:
+            time.sleep(0.05)  # gdb does not wait for one
         script = ["set pagination off", "set confirm off", "set arch riscv:rv64",
                   "target remote " + socket, "hbreak *vfs_write", "continue",
                   "printf \"at %#lx\\n\", $pc", "backtrace 4", "stepi", "stepi",
@@ -96,7 +100,10 @@ def main():
         try:
             out = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                  stderr=subprocess.STDOUT, text=True, timeout=180).stdout
-            code = machine.wait(timeout=30)
+            try:
+                code = machine.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                code = "nothing, and goes on"
         finally:
             machine.kill()
     at = re.search(r"^at (0x[0-9a-f]+)", out, re.M)
