@@ -206,10 +206,9 @@ static bool archive_same(const struct archive_head *x, const struct archive_head
     return !memcmp(x, y, sizeof *x);
 }
 
-static void archive_anew(struct archive *a)
+static void archive_anew(struct archive *a, const struct archive_head *head)
 {
-    if (ftruncate(a->fd, 0) < 0 ||
-        pwrite(a->fd, &a->head, sizeof a->head, 0) != (ssize_t)sizeof a->head)
+    if (ftruncate(a->fd, 0) < 0 || pwrite(a->fd, head, sizeof *head, 0) != (ssize_t)sizeof *head)
         a->full = true;
 }
 
@@ -234,7 +233,7 @@ bool archive_begin(struct archive *a, uint64_t exts, uint64_t build, uint64_t ho
         a->count = 0;
         a->end = sizeof head;
         memset(a->heads, 0, sizeof a->heads);
-        archive_anew(a);
+        archive_anew(a, &head);
     }
     return true;
 }
