@@ -17,6 +17,8 @@ import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+sys.path.insert(0, ROOT + "/tests")
+from harness import QUICK  # pylint: disable=wrong-import-position
 SYMBOLS = ["vfs_write", "ksys_write", "__riscv_sys_write", "do_trap_ecall_u"]
 
 INIT = """#!/bin/sh
@@ -42,7 +44,7 @@ def guest(*args):
 
 def boot(guise, kernel, initrd, *args):
     return [*guise, "--kernel", kernel, "--initrd", initrd,
-            "--append", "console=ttyS0 quiet", "--console", "stdio", *args]
+            "--append", "console=ttyS0 quiet " + QUICK, "--console", "stdio", *args]
 
 
 def kernel_symbols(command):

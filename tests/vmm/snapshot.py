@@ -124,7 +124,7 @@ def across(name, options, until, breaks, singles=0, whole=False, disk=False):
 
 def test_boot():
     """Across the whole boot of the kernel and what /init then does with its devices."""
-    end = across("boot", [], 2400 * MS, 50, 10 if LONG else 1, whole=True, disk=True)
+    end = across("boot", [], 2400 * MS, 50, 10 if LONG else 0, whole=True, disk=True)
     check(b"\n2 " in end.console, "the guest did not come to use its disk", end.console)
     check(any(end.disk), "the disk was not written")
 
