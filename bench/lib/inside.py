@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 
-from common import ROOT, guest
+from common import guest
 
 PACKAGES = ["fio", "iperf3"]
 TOOLS_MIB = 512
@@ -49,3 +49,21 @@ def initramfs(path, modules, commands):
         os.chmod(init.name, 0o755)
         return guest("initramfs", "--init", init.name, "--modules",
                      "virtio_mmio,virtio_pci,virtio_blk,crc32c_generic,ext4," + modules, "-o", path)
+
+
+def machines(options, initrd):
+    """The bus of QEMU's virtio devices, and {name: command} of machines with the tools; options has
+    harts, pci and guise."""
+    kernel, tools, append = guest("kernel"), tools_disk(), "console=ttyS0 quiet"
+    bus = "pci" if options.pci else "device"
+    rest = ["--bus", "pci", "--irqchip", "aia"] if options.pci else []
+    return bus, {
+        "QEMU": [guest("qemu") + "/qemu-system-riscv64", "-M",
+                 "virt" + (",aia=aplic-imsic" if options.pci else ""), "-m", "512", "-nographic",
+                 "-smp", str(options.harts), "-kernel", kernel, "-initrd", initrd, "-append",
+                 append, "-drive", "file=%s,format=raw,if=none,id=tools,readonly=on" % tools,
+                 "-device", "virtio-blk-%s,drive=tools" % bus],
+        "guise": [options.guise, "run", "--cpus", str(options.harts), "--memory", "512M",
+                  "--kernel", kernel, "--initrd", initrd, "--append", append, "--disk",
+                  tools + ",format=raw,readonly", *rest],
+    }

@@ -1,10 +1,15 @@
 /* Programs of ours that are installed together. */
 #pragma once
 
-#include <stddef.h>
+#include "base/error.h"
+
+#include <sys/types.h>
 
 /*
- * The path of the program `name` into path: what the environment variable `variable` says, or else
- * beside the one that runs. 0 or -errno; -ENAMETOOLONG if there is no room for it.
+ * Starts the program argv[0]: what the environment variable `variable` says, or else the one beside
+ * this program. It has a session of its own, since what is typed at the terminal is not for it,
+ * /dev/null as standard input and output, and fds[i] as descriptor 3 + i. 0 with *pid, or -errno
+ * with *pid 0 and *err, which ends with `hint`: what needs the program.
  */
-int program_beside(const char *variable, const char *name, char *path, size_t size);
+int program_start(const char *variable, const char *const argv[], const int fds[], unsigned count,
+                  const char *hint, pid_t *pid, struct error *err);

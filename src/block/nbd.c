@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -368,30 +367,14 @@ int nbd_map(struct nbd *n, uint64_t offset, uint64_t len, uint64_t *length, bool
 
 static int nbd_spawn(const char *uri, int socket, int memory, struct error *err)
 {
-    char path[4096];
-    int rc = program_beside("GUISE_NBD", PROGRAM, path, sizeof path);
-    if (rc)
-        return error_set(err, -rc, "cannot find %s: %s", PROGRAM, strerror(-rc));
     const char *argv[] = {PROGRAM, uri, NULL};
+    const int fds[] = {[NBD_SOCKET_FD - 3] = socket, [NBD_MEMORY_FD - 3] = memory};
     pid_t pid;
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attr);
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, socket, NBD_SOCKET_FD);
-    posix_spawn_file_actions_adddup2(&files, memory, NBD_MEMORY_FD);
-    /* A group of its own: what is typed at the terminal is not for it. */
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
-    rc = posix_spawn(&pid, path, &files, &attr, (char **)(uintptr_t)argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&files);
-    return rc ? error_set(err, rc,
-                          "%s: %s: %s; network block devices need this program, which is built "
-                          "where libnbd-dev is installed",
-                          uri, path, strerror(rc))
-              : 0;
+    int rc = program_start("GUISE_NBD", argv, fds, 2,
+                           "network block devices need this program, which is built where "
+                           "libnbd-dev is installed",
+                           &pid, err);
+    return rc ? error_prefix(err, "%s", uri) : 0;
 }
 
 /* What the server says is believed only if it can be. */

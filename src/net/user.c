@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +20,6 @@
 
 #define START_WAIT_MS 10000
 #define PROGRAM "guise-net"
-#define CHILD_FD 3
 /* It is a network without a wire: as few and as long frames as IP can have. */
 #define USER_MTU 65520u
 #define SOCKET_BUFFER (1 << 20)
@@ -37,52 +35,34 @@ static struct net_user *net_user_of(struct net *n)
 }
 
 /* argv for guise-net; the strings are the configuration's, or in `mtu`. */
-static void net_user_arguments(const struct net *n, char **argv, char *mtu, size_t size)
+static void net_user_arguments(const struct net *n, const char **argv, char *mtu, size_t size)
 {
     const struct net_config *c = &n->config;
     unsigned argc = 0;
     snprintf(mtu, size, "%u", net_mtu(n));
-    argv[argc++] = (char *)(uintptr_t)PROGRAM;
-    argv[argc++] = (char *)(uintptr_t) "--mtu";
+    argv[argc++] = PROGRAM;
+    argv[argc++] = "--mtu";
     argv[argc++] = mtu;
     if (c->restricted)
-        argv[argc++] = (char *)(uintptr_t) "--restrict";
+        argv[argc++] = "--restrict";
     if (c->host)
-        argv[argc++] = (char *)(uintptr_t) "--host";
+        argv[argc++] = "--host";
     for (unsigned i = 0; i < c->hostfwd_count; i++) {
-        argv[argc++] = (char *)(uintptr_t) "--hostfwd";
-        argv[argc++] = (char *)(uintptr_t)c->hostfwd[i];
+        argv[argc++] = "--hostfwd";
+        argv[argc++] = c->hostfwd[i];
     }
     argv[argc] = NULL;
 }
 
 static int net_user_spawn(struct net_user *u, int socket, struct error *err)
 {
-    char path[4096], mtu[16];
-    char *argv[8 + 2 * NET_MAX_HOSTFWD];
-    int rc = program_beside("GUISE_NET", PROGRAM, path, sizeof path);
-    if (rc)
-        return error_set(err, -rc, "cannot find %s: %s", PROGRAM, strerror(-rc));
+    char mtu[16];
+    const char *argv[8 + 2 * NET_MAX_HOSTFWD];
     net_user_arguments(&u->n, argv, mtu, sizeof mtu);
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attr);
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, socket, CHILD_FD);
-    /* A group of its own: what is typed at the terminal is not for it. */
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
-    rc = posix_spawn(&u->pid, path, &files, &attr, argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&files);
-    if (!rc)
-        return 0;
-    u->pid = 0;
-    return error_set(err, rc,
-                     "%s: %s; network 'user' needs this program, which is built where libslirp-dev "
-                     "is installed",
-                     path, strerror(rc));
+    return program_start("GUISE_NET", argv, &socket, 1,
+                         "network 'user' needs this program, which is built where libslirp-dev is "
+                         "installed",
+                         &u->pid, err);
 }
 
 /* Its first message: empty if it works, or why not. */

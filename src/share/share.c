@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -112,11 +111,8 @@ int share_check(const char *spec, struct error *err)
 
 static int share_spawn(struct share *s, int socket, int status, struct error *err)
 {
-    char path[4096];
-    int rc = program_beside("GUISE_FS", PROGRAM, path, sizeof path);
-    if (rc)
-        return error_set(err, -rc, "cannot find %s: %s", PROGRAM, strerror(-rc));
     const char *argv[8] = {PROGRAM};
+    const int fds[] = {[SOCKET_FD - 3] = socket, [STATUS_FD - 3] = status};
     unsigned argc = 1;
     if (s->readonly)
         argv[argc++] = "--readonly";
@@ -126,24 +122,8 @@ static int share_spawn(struct share *s, int socket, int status, struct error *er
     }
     argv[argc++] = "--";
     argv[argc++] = s->path;
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-    posix_spawn_file_actions_init(&files);
-    posix_spawnattr_init(&attr);
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&files, STDIN_FILENO, STDOUT_FILENO);
-    posix_spawn_file_actions_adddup2(&files, socket, SOCKET_FD);
-    posix_spawn_file_actions_adddup2(&files, status, STATUS_FD);
-    /* A group of its own: what is typed at the terminal is not for it. */
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
-    rc = posix_spawn(&s->pid, path, &files, &attr, (char **)(uintptr_t)argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&files);
-    if (!rc)
-        return 0;
-    s->pid = 0;
-    return error_set(err, rc, "%s, which serves shared folders, cannot be run: %s", path,
-                     strerror(rc));
+    return program_start("GUISE_FS", argv, fds, 2, "shared folders need this program", &s->pid,
+                         err);
 }
 
 /* It says why it cannot start, or closes the pipe. */

@@ -196,21 +196,27 @@ static int open_file(void)
     return fd;
 }
 
+/* That of an archive with all records. */
+static int filled_file(void)
+{
+    struct archive *a = open_archive(BUILD);
+    add_all(a);
+    archive_free(a);
+    return open_file();
+}
+
 static void test_damage(void **state)
 {
     (void)state;
-    struct archive *a = open_archive(BUILD);
     struct stat st;
-    add_all(a);
-    archive_free(a);
-    int fd = open_file();
+    int fd = filled_file();
     assert_int_equal(fstat(fd, &st), 0);
     unsigned seed = 1;
     for (unsigned n = 0; n < 40; n++) {
         uint8_t byte = (uint8_t)rand_r(&seed);
         off_t at = rand_r(&seed) % st.st_size;
         assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-        a = open_archive(BUILD);
+        struct archive *a = open_archive(BUILD);
         unsigned found = count(a);
         add_all(a); /* what is damaged is not written again, what is lost is */
         assert_true(count(a) >= found);
@@ -225,20 +231,17 @@ static void test_damage(void **state)
 static void test_torn(void **state)
 {
     (void)state;
-    struct archive *a = open_archive(BUILD);
     struct stat st;
-    add_all(a);
-    archive_free(a);
-    int fd = open_file();
+    int fd = filled_file();
     assert_int_equal(fstat(fd, &st), 0);
     for (off_t size = st.st_size - 1; size > st.st_size / 2; size -= 997) {
         assert_int_equal(ftruncate(fd, size), 0);
-        a = open_archive(BUILD);
+        struct archive *a = open_archive(BUILD);
         unsigned found = count(a);
         assert_true(found > 0 && found < RECORDS);
         archive_free(a);
     }
-    a = open_archive(BUILD);
+    struct archive *a = open_archive(BUILD);
     add_all(a);
     assert_int_equal(count(a), RECORDS);
     archive_free(a);
@@ -266,10 +269,7 @@ static void test_of_others(void **state)
 {
     (void)state;
     struct error err = {0};
-    struct archive *a = open_archive(BUILD);
-    add_all(a);
-    archive_free(a);
-    int fd = open_file();
+    int fd = filled_file();
     assert_int_equal(fchmod(fd, 0666), 0);
     close(fd);
     assert_null(try_open(disk, &err));
