@@ -390,15 +390,16 @@ static int disk_confine(const struct disk_action *a, const struct disk_settings 
 {
     char place[4096];
     struct confine_report report;
-    struct landlock_path paths[2] = {{.path = "/", .write = a->writes == WRITES_CHAIN}};
+    struct landlock_path paths[2] = {
+        {.path = "/", .rights = a->writes == WRITES_CHAIN ? LANDLOCK_WRITE : LANDLOCK_READ}};
     struct confine how = {
         .calls = CALLS_IMAGE, .quiet = true, .keep = true, .paths = paths, .path_count = 1};
     if (sandbox_is_off())
         return 0;
     bool second = a->writes == WRITES_SECOND;
     if ((a->writes == WRITES_FIRST || second) && !block_is_remote(s->argument[second]))
-        paths[how.path_count++] =
-            (struct landlock_path){disk_place(s->argument[second], place, sizeof place), true};
+        paths[how.path_count++] = (struct landlock_path){
+            .path = disk_place(s->argument[second], place, sizeof place), .rights = LANDLOCK_WRITE};
     int rc = confine(&how, &report, err);
     return rc == -ENOSYS ? 0 : rc;
 }

@@ -1,17 +1,13 @@
 #include "fsd/jail.h"
 
-#include "sandbox/calls.h"
+#include "sandbox/confine.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
-#include <linux/landlock.h>
 #include <sched.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -73,54 +69,7 @@ static bool own_mounts(const char *path, bool readonly)
     return !umount2(".", MNT_DETACH) && !chdir("/");
 }
 
-/* ---- landlock ---- */
-
-#define LANDLOCK_READ (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-/* Of later versions than the headers. */
-#define LANDLOCK_REFER (UINT64_C(1) << 13)
-#define LANDLOCK_TRUNCATE (UINT64_C(1) << 14)
-#define LANDLOCK_IOCTL_DEV (UINT64_C(1) << 15)
-
-static uint64_t landlock_known(long version)
-{
-    uint64_t known = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
-    known |= version >= 2 ? LANDLOCK_REFER : 0;
-    known |= version >= 3 ? LANDLOCK_TRUNCATE : 0;
-    return known | (version >= 5 ? LANDLOCK_IOCTL_DEV : 0);
-}
-
-/* 1: it holds, 0: this kernel has none, or -errno. */
-static int landlock(int root, bool readonly)
-{
-    long version = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-    if (version < 1)
-        return 0;
-    struct landlock_ruleset_attr attr = {.handled_access_fs = landlock_known(version)};
-    struct landlock_path_beneath_attr rule = {.parent_fd = root};
-    rule.allowed_access = attr.handled_access_fs &
-                          ~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
-                                      LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_IOCTL_DEV);
-    if (readonly)
-        rule.allowed_access = LANDLOCK_READ;
-    int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
-    if (rules < 0)
-        return -errno;
-    int rc = 1;
-    if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0) ||
-        syscall(SYS_landlock_restrict_self, rules, 0))
-        rc = -errno;
-    close(rules);
-    return rc;
-}
-
-/* ---- both ---- */
-
-static int drop_capabilities(void)
-{
-    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-    struct __user_cap_data_struct none[2] = {{0}};
-    return syscall(SYS_capset, &head, none) ? -errno : 0;
-}
+/* ---- with landlock ---- */
 
 static int open_folder(const char *path, int *fd, struct error *err)
 {
@@ -147,10 +96,10 @@ int jail_files(const char *path, bool readonly, int *root, struct error *err)
     if (rc || fchdir(fds))
         return error_set(err, errno, "%s: cannot be entered: %s", path, strerror(errno));
     close(fds);
-    rc = drop_capabilities();
-    if (!rc && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        rc = -errno;
-    int locked = rc ? rc : landlock(*root, readonly);
+    const struct landlock_path inside = {.fd = *root,
+                                         .rights = readonly ? LANDLOCK_READ : LANDLOCK_TREE};
+    rc = confine_privileges();
+    int locked = rc ? rc : landlock_confine(&inside, 1, false);
     if (locked < 0)
         return error_set(err, -locked, "%s: cannot be confined to it: %s", path, strerror(-locked));
     if (!locked && !mounts && !whole)

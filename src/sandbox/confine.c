@@ -56,11 +56,12 @@ static void become_user(const struct confine *how)
         (void)!setresuid(how->user, how->user, how->user);
 }
 
-static int drop_capabilities(void)
+int confine_privileges(void)
 {
     struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2] = {{0}};
-    return syscall(SYS_capset, &head, none) ? -errno : 0;
+    bool ok = !syscall(SYS_capset, &head, none) && !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    return ok ? 0 : -errno;
 }
 
 /* A root that must not change its user's namespace tries without; a user has to have one. */
@@ -89,10 +90,8 @@ static int give_up_privileges(const struct confine *how, struct confine_report *
     become_user(how);
     report->root = !geteuid();
     report->user = report->root ? 0 : report->user;
-    int rc = drop_capabilities();
-    if (!rc && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_DUMPABLE, 0)))
-        rc = -errno;
-    return rc;
+    int rc = confine_privileges();
+    return rc ? rc : prctl(PR_SET_DUMPABLE, 0) ? -errno : 0;
 }
 
 static int keep_to_itself(void)

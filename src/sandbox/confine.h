@@ -39,3 +39,6 @@ struct confine_report {
  * sentence; then some of it may have been done.
  */
 int confine(const struct confine *how, struct confine_report *report, struct error *err);
+
+/* A part of it: no capabilities any more, and none by executing a program. 0 or -errno. */
+int confine_privileges(void);

@@ -22,6 +22,15 @@ struct ruleset {
 #define NET_V4 UINT64_C(3)           /* TCP: bind, connect */
 #define SCOPED_V6 UINT64_C(3)        /* abstract sockets, signals */
 
+#define READ_RIGHTS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define WRITE_RIGHTS                                                  \
+    (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE | \
+     LANDLOCK_ACCESS_FS_MAKE_REG | FILES_V3)
+#define TREE_RIGHTS                                                          \
+    (~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR | \
+                 LANDLOCK_ACCESS_FS_MAKE_BLOCK | FILES_V5))
+
+/* Of these, what there is to allow for something that is no directory. */
 #define FILE_RIGHTS                                                                              \
     (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_READ_FILE | \
      FILES_V3 | FILES_V5)
@@ -44,21 +53,24 @@ static struct ruleset landlock_all(int abi, bool net)
 /* What is not there needs no rule. */
 static int landlock_allow(int rules, int abi, const struct landlock_path *p)
 {
+    static const uint64_t rights[] = {
+        [LANDLOCK_READ] = READ_RIGHTS | FILES_V5,
+        [LANDLOCK_WRITE] = READ_RIGHTS | WRITE_RIGHTS | FILES_V5,
+        [LANDLOCK_TREE] = TREE_RIGHTS,
+    };
     struct stat st;
-    uint64_t access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR | FILES_V5;
-    int fd = open(p->path, O_PATH | O_CLOEXEC);
+    uint64_t access = rights[p->rights];
+    int fd = p->path ? open(p->path, O_PATH | O_CLOEXEC) : p->fd;
     if (fd < 0)
         return 0;
-    if (p->write)
-        access |= LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-                  LANDLOCK_ACCESS_FS_MAKE_REG | FILES_V3;
     if (fstat(fd, &st) || !S_ISDIR(st.st_mode))
         access &= FILE_RIGHTS;
     struct landlock_path_beneath_attr rule = {.allowed_access = access & landlock_files(abi),
                                               .parent_fd = fd};
     long rc = syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
     int code = errno;
-    close(fd);
+    if (p->path)
+        close(fd);
     return rc ? -code : 0;
 }
 

@@ -3,9 +3,16 @@
 
 #include <stdbool.h>
 
+enum landlock_rights {
+    LANDLOCK_READ,
+    LANDLOCK_WRITE, /* also written, made and removed: files */
+    LANDLOCK_TREE,  /* everything but execution and devices */
+};
+
 struct landlock_path {
     const char *path; /* a file, or a directory with all below it */
-    bool write;       /* also written, made and removed */
+    int fd;           /* or the directory itself, if `path` is NULL */
+    enum landlock_rights rights;
 };
 
 /*
