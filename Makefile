@@ -10,12 +10,15 @@ NO_LEAKS = ASAN_OPTIONS=detect_leaks=0
 ARM64_LIBS = libxxhash-dev libcmocka-dev libfdt-dev zlib1g-dev libzstd-dev liburing-dev libjansson-dev
 FUZZ = -Dfuzz=true -Db_lundef=false $(ASAN)
 
-.PHONY: all demo check check-arm64 asan fuzz bench bench-exec format clean help
+.PHONY: all guests demo check check-arm64 asan fuzz bench bench-exec format clean help
 
 all:
 	@tools/setup build
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD)
 	@ninja -C $(BUILD) -j $(JOBS)
+
+guests:
+	@tools/guest all >/dev/null || echo 'tests of whole machines will be skipped' >&2
 
 demo:
 	@tools/setup demo
@@ -24,8 +27,7 @@ demo:
 
 check:
 	@tools/setup check
-	@$(MAKE) --no-print-directory all
-	@tools/guest all >/dev/null || echo 'tests of whole machines will be skipped' >&2
+	@$(MAKE) --no-print-directory -j 2 all guests
 	@test -n "$(ARGS)" || $(MAKE) --no-print-directory check-arm64
 	@tools/check $(BUILD) $(ARGS)
 
@@ -33,7 +35,7 @@ asan:
 	@tools/setup asan
 	@test -f build-asan/build.ninja || meson setup build-asan $(ASAN)
 	@$(NO_LEAKS) ninja -C build-asan -j $(JOBS)
-	@tools/guest all >/dev/null || echo 'tests of whole machines will be skipped' >&2
+	@$(MAKE) --no-print-directory guests
 	@tools/check build-asan -t 5 -x style $(ARGS)
 
 # All but the x86-64 emitter is portable: cross-built, and its tests run by qemu-aarch64.
