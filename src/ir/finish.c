@@ -197,32 +197,46 @@ static bool finish_needless_phis(struct ir *ir)
 
 /* --- references ----------------------------------------------------------------------------- */
 
-static void finish_resolve_ins(struct ir *ir, uint32_t block, ir_ref r)
+static bool finish_resolve_phi(struct ir *ir, const struct ir_block *b, const struct ir_ins *phi)
 {
-    struct ir_ins *ins = &ir->ins[r];
-    if (ins->op == IR_PHI) {
-        ir_ref *arg = ir->phi_arg + ins->arg[0];
-        for (uint32_t j = 0; j < ir->block[block].pred_count; j++)
-            arg[j] = ir_resolve(ir, arg[j]);
-        return;
+    ir_ref *arg = ir->phi_arg + phi->arg[0];
+    bool changed = false;
+    for (uint32_t j = 0; j < b->pred_count; j++) {
+        ir_ref now = ir_resolve(ir, arg[j]);
+        changed |= now != arg[j];
+        arg[j] = now;
     }
-    for (int i = 0; i < 3; i++)
-        ins->arg[i] = ir_resolve(ir, ins->arg[i]);
+    return changed;
 }
 
-static void finish_resolve(struct ir *ir)
+static bool finish_resolve_block(struct ir *ir, const struct ir_block *b)
 {
-    if (!ir->build->any_forward)
-        return;
-    for (uint32_t i = 0; i < ir->order_count; i++) {
-        IR_EACH_INS(ir, ir->order[i], r)
-        finish_resolve_ins(ir, ir->order[i], r);
+    bool changed = false;
+    for (ir_ref r = b->first; r; r = ir->ins[r].next) {
+        struct ir_ins *ins = &ir->ins[r];
+        if (ins->op == IR_PHI)
+            changed |= finish_resolve_phi(ir, b, ins);
+        else
+            for (int i = 0; i < 3; i++)
+                ins->arg[i] = ir_resolve(ir, ins->arg[i]);
     }
+    return changed;
+}
+
+/* Whether a PHI has other arguments now. */
+static bool finish_resolve(struct ir *ir)
+{
+    bool changed = false;
+    if (!ir->build->any_forward)
+        return false;
+    for (uint32_t i = 0; i < ir->order_count; i++)
+        changed |= finish_resolve_block(ir, &ir->block[ir->order[i]]);
     for (uint32_t i = 0; i < ir->snap_entry_count; i++)
         ir->snap_entry[i].value = ir_resolve(ir, ir->snap_entry[i].value);
     for (unsigned s = 0; s < ir->slots; s++)
         ir->slot_get[s] = ir_resolve(ir, ir->slot_get[s]);
     ir->build->any_forward = false;
+    return changed;
 }
 
 void ir_settle(struct ir *ir, bool graph)
@@ -231,8 +245,10 @@ void ir_settle(struct ir *ir, bool graph)
         finish_reachable_edges(ir);
         ir_analyze(ir);
     }
-    finish_resolve(ir);
-    if (finish_needless_phis(ir))
+    /* Only a PHI whose arguments or predecessors are others than before can have become needless.
+     */
+    bool other = finish_resolve(ir);
+    if ((graph || other) && finish_needless_phis(ir))
         finish_resolve(ir);
     ir_share_clear(ir);
     ir->current = IR_NO_BLOCK;

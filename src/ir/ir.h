@@ -278,7 +278,13 @@ static inline bool ir_is_entrance(const struct ir *ir, uint32_t block)
 }
 
 /* Number of value operands that are there: of a CALL without trailing 0s; PHI: 0. */
-unsigned ir_argc(const struct ir_ins *ins);
+static inline unsigned ir_argc(const struct ir_ins *ins)
+{
+    unsigned argc = ir_op_info[ins->op].argc;
+    while (ins->op == IR_CALL && argc && !ins->arg[argc - 1])
+        argc--;
+    return argc;
+}
 
 /* --- building ------------------------------------------------------------------------------- */
 

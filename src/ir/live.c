@@ -137,16 +137,21 @@ struct live_use {
 
 #define LIVE_SNAP 255
 
+/*
+ * What is called for each use. The walks below are made for each such function: a third of the time
+ * would go into calls.
+ */
 typedef void live_use_fn(struct ir_live *live, const struct live_use *use);
+#define LIVE_WALK static inline __attribute__((always_inline)) void
 
-static void live_call(struct ir_live *live, const struct live_use *use, live_use_fn *fn)
+LIVE_WALK live_call(struct ir_live *live, const struct live_use *use, live_use_fn *fn)
 {
     const struct ir *ir = live->work->ir;
     if (!ir_is_leaf(ir, use->value))
         fn(live, use);
 }
 
-static void live_operands(struct ir_live *live, ir_ref r, live_use_fn *fn)
+LIVE_WALK live_operands(struct ir_live *live, ir_ref r, live_use_fn *fn)
 {
     const struct ir *ir = live->work->ir;
     const struct ir_ins *ins = &ir->ins[r];
@@ -161,7 +166,7 @@ static void live_operands(struct ir_live *live, ir_ref r, live_use_fn *fn)
     }
 }
 
-static void live_snapshot(struct ir_live *live, ir_ref r, live_use_fn *fn)
+LIVE_WALK live_snapshot(struct ir_live *live, ir_ref r, live_use_fn *fn)
 {
     const struct ir *ir = live->work->ir;
     const struct ir_ins *ins = &ir->ins[r];
@@ -174,7 +179,7 @@ static void live_snapshot(struct ir_live *live, ir_ref r, live_use_fn *fn)
 }
 
 /* PHI arguments that leave block b by its edges. */
-static void live_uses_of_edges(struct ir_live *live, uint32_t b, live_use_fn *fn)
+LIVE_WALK live_uses_of_edges(struct ir_live *live, uint32_t b, live_use_fn *fn)
 {
     const struct ir *ir = live->work->ir;
     struct live_use use = {.pos = live->block_to[b] - 1, .block = b, .kind = IR_USE_PHI};
@@ -192,7 +197,7 @@ static void live_uses_of_edges(struct ir_live *live, uint32_t b, live_use_fn *fn
     }
 }
 
-static void live_uses_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
+LIVE_WALK live_uses_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
 {
     IR_EACH_INS(live->work->ir, b, r)
     live_operands(live, r, fn);
@@ -200,7 +205,7 @@ static void live_uses_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn
 }
 
 /* Likewise of snapshots: most of all that is used. */
-static void live_snapshots_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
+LIVE_WALK live_snapshots_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
 {
     const struct ir *ir = live->work->ir;
     IR_EACH_INS(ir, b, r)
@@ -447,7 +452,7 @@ static void live_add_use(struct ir_live *live, const struct live_use *use)
 }
 
 /* Values wanted in a further round, at the back edges of block b. */
-static void live_loop_uses(struct ir_live *live, uint32_t b, live_use_fn *fn)
+LIVE_WALK live_loop_uses(struct ir_live *live, uint32_t b, live_use_fn *fn)
 {
     const struct ir_live_work *w = live->work;
     const struct ir *ir = w->ir;

@@ -92,6 +92,19 @@ static bool narrow_phi_worth(const struct narrow_phis *n, ir_ref phi)
     return false;
 }
 
+/* Whether any PHI has an extension among its arguments, without which none is worth anything. */
+static bool narrow_phis_extend(const struct ir *ir)
+{
+    for (uint32_t i = 0; i < ir->order_count; i++) {
+        const struct ir_block *b = &ir->block[ir->order[i]];
+        for (ir_ref r = b->first; ir->ins[r].op == IR_PHI; r = ir->ins[r].next)
+            for (uint32_t j = 0; j < b->pred_count; j++)
+                if (ir->ins[ir_phi_args(ir, r)[j]].op == IR_SEXT32)
+                    return true;
+    }
+    return false;
+}
+
 /* The I32 PHI, arguments to be filled in, and the extension that takes the old one's place. */
 static void narrow_make_phi(struct narrow_phis *n, ir_ref phi)
 {
@@ -419,7 +432,8 @@ static void narrow_value(struct narrow *n, ir_ref r)
 void ir_pass_narrow(struct ir *ir)
 {
     struct narrow n = {.ir = ir, .bits = ir->build->by_ref[0], .stack = ir->build->by_ref[1]};
-    narrow_phis(ir);
+    if (narrow_phis_extend(ir))
+        narrow_phis(ir);
     if (!ir->overflow)
         narrow_compares(ir);
     if (ir->overflow)

@@ -55,13 +55,3 @@ const char *ir_type_name(enum ir_type type)
     static const char *const names[] = {"void", "i1", "i32", "i64", "f32", "f64", "same", "any"};
     return (unsigned)type < sizeof names / sizeof names[0] ? names[type] : "?";
 }
-
-unsigned ir_argc(const struct ir_ins *ins)
-{
-    unsigned argc = ir_op_info[ins->op].argc;
-    if (ins->op == IR_CALL) {
-        while (argc && !ins->arg[argc - 1])
-            argc--;
-    }
-    return argc;
-}
