@@ -30,8 +30,12 @@ static void dce_mark_operands(struct dce *d, ir_ref r)
     }
     for (unsigned i = ir_argc(ins); i-- > 0;)
         dce_mark(d, ins->arg[i]);
-    for (uint32_t i = 0; ins->snap && i < ir->snap[ins->snap].count; i++)
-        dce_mark(d, ir_snap_entries(ir, ins->snap)[i].value);
+}
+
+static void dce_mark_entry(void *ctx, ir_ref user, const struct ir_snap_entry *e)
+{
+    (void)user;
+    dce_mark(ctx, e->value);
 }
 
 void ir_pass_dce(struct ir *ir)
@@ -43,6 +47,7 @@ void ir_pass_dce(struct ir *ir)
             if (!(ir_flags(&ir->ins[r]) & IR_F_PURE))
                 dce_mark(&d, r);
         }
+        ir_each_new_entry(ir, ir->order[i], dce_mark_entry, &d);
     }
     while (d.depth)
         dce_mark_operands(&d, d.stack[--d.depth]);

@@ -74,6 +74,35 @@ static inline ir_ref ir_resolve(struct ir *ir, ir_ref r)
     return r;
 }
 
+typedef void ir_entry_fn(void *ctx, ir_ref user, const struct ir_snap_entry *e);
+
+/*
+ * Calls fn for what the snapshots of a block list, but not again for what the snapshot before in
+ * the block has, too: of some twenty entries, all but one or two.
+ */
+static inline __attribute__((always_inline)) void ir_each_new_entry(const struct ir *ir, uint32_t b,
+                                                                    ir_entry_fn *fn, void *ctx)
+{
+    const struct ir_snap_entry *old = NULL;
+    uint32_t old_count = 0;
+    IR_EACH_INS(ir, b, r)
+    {
+        const struct ir_snap *s = &ir->snap[ir->ins[r].snap];
+        const struct ir_snap_entry *e = ir->snap_entry + s->first;
+        if (!ir->ins[r].snap || !s->count || e == old)
+            continue;
+        for (uint32_t i = 0, k = 0; i < s->count; i++) {
+            while (k < old_count && old[k].slot < e[i].slot)
+                k++;
+            if (k == old_count || old[k].slot != e[i].slot || old[k].value != e[i].value ||
+                old[k].how != e[i].how)
+                fn(ctx, r, &e[i]);
+        }
+        old = e;
+        old_count = s->count;
+    }
+}
+
 static inline unsigned ir_flags(const struct ir_ins *ins)
 {
     return ir_op_info[ins->op].flags;

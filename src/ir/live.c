@@ -166,18 +166,6 @@ LIVE_WALK live_operands(struct ir_live *live, ir_ref r, live_use_fn *fn)
     }
 }
 
-LIVE_WALK live_snapshot(struct ir_live *live, ir_ref r, live_use_fn *fn)
-{
-    const struct ir *ir = live->work->ir;
-    const struct ir_ins *ins = &ir->ins[r];
-    struct live_use use = {.user = r, .pos = live->pos[r], .block = ins->block, .kind = LIVE_SNAP};
-    use.pos += ins->op == IR_CALL;
-    for (uint32_t i = 0; i < ir->snap[ins->snap].count; i++) {
-        use.value = ir_snap_entries(ir, ins->snap)[i].value;
-        live_call(live, &use, fn);
-    }
-}
-
 /* PHI arguments that leave block b by its edges. */
 LIVE_WALK live_uses_of_edges(struct ir_live *live, uint32_t b, live_use_fn *fn)
 {
@@ -204,15 +192,6 @@ LIVE_WALK live_uses_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
     live_uses_of_edges(live, b, fn);
 }
 
-/* Likewise of snapshots: most of all that is used. */
-LIVE_WALK live_snapshots_of_block(struct ir_live *live, uint32_t b, live_use_fn *fn)
-{
-    const struct ir *ir = live->work->ir;
-    IR_EACH_INS(ir, b, r)
-    if (ir->ins[r].snap && ir->snap[ir->ins[r].snap].count)
-        live_snapshot(live, r, fn);
-}
-
 /* --- data flow ------------------------------------------------------------------------------ */
 
 static uint64_t *live_set(const struct ir_live_work *w, unsigned kind, uint32_t block)
@@ -237,10 +216,13 @@ static void live_mark_global(struct ir_live *live, const struct live_use *use)
         w->global[use->value] = 0;
 }
 
-static void live_global_of_block(struct ir_live *live, uint32_t b)
+static void live_mark_global_entry(void *ctx, ir_ref user, const struct ir_snap_entry *e)
 {
-    live_uses_of_block(live, b, live_mark_global);
-    live_snapshots_of_block(live, b, live_mark_global);
+    struct ir_live *live = ctx;
+    const struct ir *ir = live->work->ir;
+    const struct live_use use = {
+        .value = e->value, .block = ir->ins[user].block, .kind = LIVE_SNAP};
+    live_call(live, &use, live_mark_global);
 }
 
 static void live_find_global(struct ir_live *live)
@@ -248,8 +230,10 @@ static void live_find_global(struct ir_live *live)
     struct ir_live_work *w = live->work;
     const struct ir *ir = w->ir;
     memset(w->global, 0xff, ir->ins_count * sizeof *w->global);
-    for (uint32_t i = 0; i < ir->order_count; i++)
-        live_global_of_block(live, ir->order[i]);
+    for (uint32_t i = 0; i < ir->order_count; i++) {
+        live_uses_of_block(live, ir->order[i], live_mark_global);
+        ir_each_new_entry(ir, ir->order[i], live_mark_global_entry, live);
+    }
     w->global_count = 0;
     for (uint32_t i = 0; i < ir->order_count; i++) {
         w->def_first[i] = w->global_count;
@@ -278,6 +262,14 @@ static void live_expose(struct ir_live *live, const struct live_use *use)
     live_put(live_set(w, edge ? LIVE_OUT : LIVE_IN, use->block), bit);
     if (use->kind != LIVE_SNAP)
         live_put(live_set(w, edge ? LIVE_OUT_REAL : LIVE_IN_REAL, use->block), bit);
+}
+
+static void live_expose_entry(void *ctx, ir_ref user, const struct ir_snap_entry *e)
+{
+    struct ir_live *live = ctx;
+    const struct live_use use = {
+        .value = e->value, .block = live->work->ir->ins[user].block, .kind = LIVE_SNAP};
+    live_expose(live, &use);
 }
 
 /* Bits of word i that are not in [first, end). */
@@ -354,6 +346,21 @@ static void live_note_end(struct ir_live *live, const struct live_use *use)
         live->work->end[use->value] = end;
 }
 
+/* Of the snapshots of block b, in order; what is noted for a leaf is not looked at. */
+static void live_note_snapshot_ends(struct ir_live *live, uint32_t b)
+{
+    const struct ir *ir = live->work->ir;
+    uint32_t *end = live->work->end;
+    IR_EACH_INS(ir, b, r)
+    {
+        const struct ir_snap *s = &ir->snap[ir->ins[r].snap];
+        const struct ir_snap_entry *e = ir->snap_entry + s->first;
+        uint32_t pos = live->pos[r] + (ir->ins[r].op == IR_CALL) + 1;
+        for (uint32_t i = 0; ir->ins[r].snap && i < s->count; i++)
+            end[e[i].value] = end[e[i].value] < pos ? pos : end[e[i].value];
+    }
+}
+
 static void live_new_interval(struct ir_live *live, ir_ref r)
 {
     uint32_t n = live->interval_count++;
@@ -379,7 +386,7 @@ static void live_ranges_of_block(struct ir_live *live, uint32_t b)
     const struct ir *ir = w->ir;
     const uint64_t *in = live_set(w, LIVE_IN, b);
     live_uses_of_block(live, b, live_note_end);
-    live_snapshots_of_block(live, b, live_note_end);
+    live_note_snapshot_ends(live, b);
     for (uint32_t i = 0; i < w->row && !ir_is_entrance(ir, b); i++) {
         for (uint64_t m = in[i]; m; m &= m - 1) {
             ir_ref r = w->value[i * 64 + (unsigned)__builtin_ctzll(m)];
@@ -519,7 +526,7 @@ bool ir_live_build(struct ir_live *live, const struct ir *ir)
     live_find_global(live);
     for (uint32_t i = 0; i < ir->order_count; i++) {
         live_uses_of_block(live, ir->order[i], live_expose);
-        live_snapshots_of_block(live, ir->order[i], live_expose);
+        ir_each_new_entry(ir, ir->order[i], live_expose_entry, live);
     }
     if (!live_flow(w, LIVE_IN) || !live_flow(w, LIVE_IN_REAL))
         return false;

@@ -336,19 +336,17 @@ static bool narrow_is_extension(unsigned op)
     return op == IR_SEXT32 || op == IR_ZEXT32;
 }
 
-static void narrow_want_snap(struct narrow *n, uint32_t snap)
+static void narrow_want_entry(void *ctx, ir_ref user, const struct ir_snap_entry *e)
 {
-    const struct ir *ir = n->ir;
-    for (uint32_t i = 0; i < ir->snap[snap].count; i++) {
-        const struct ir_snap_entry *e = &ir_snap_entries(ir, snap)[i];
-        const struct ir_ins *v = &ir->ins[e->value];
-        if (e->how)
-            narrow_want(n, e->value, 32);
-        else if (narrow_is_extension(v->op))
-            narrow_want(n, v->arg[0], 32);
-        else
-            narrow_want(n, e->value, 64);
-    }
+    struct narrow *n = ctx;
+    const struct ir_ins *v = &n->ir->ins[e->value];
+    (void)user;
+    if (e->how)
+        narrow_want(n, e->value, 32);
+    else if (narrow_is_extension(v->op))
+        narrow_want(n, v->arg[0], 32);
+    else
+        narrow_want(n, e->value, 64);
 }
 
 static void narrow_find_demand(struct narrow *n)
@@ -362,9 +360,8 @@ static void narrow_find_demand(struct narrow *n)
                 continue;
             n->bits[r] = 64;
             narrow_want_operands(n, r);
-            if (ir->ins[r].snap)
-                narrow_want_snap(n, ir->ins[r].snap);
         }
+        ir_each_new_entry(ir, ir->order[i], narrow_want_entry, n);
     }
     while (n->depth) {
         ir_ref r = n->stack[--n->depth];
