@@ -1,6 +1,7 @@
 /*
  * Random programs mean the same run directly, as IR, and as IR after each pass and all of them. The
- * seed of a failure is printed; GUISE_SEED=n repeats one, GUISE_ROUNDS=n changes how many.
+ * seed of a failure is printed; GUISE_SEED=n repeats one, GUISE_ROUNDS=n changes how many,
+ * GUISE_SHORT=1 makes them a quarter.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,6 +24,13 @@ static uint64_t number_from(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+static uint64_t rounds_get(void)
+{
+    if (getenv("GUISE_SEED"))
+        return 1;
+    return number_from("GUISE_ROUNDS", getenv("GUISE_SHORT") ? 1500 : 6000);
 }
 
 static bool agrees(uint64_t seed)
@@ -105,7 +113,7 @@ static void test_programs(void **state)
 {
     (void)state;
     uint64_t seed = number_from("GUISE_SEED", 1);
-    uint64_t rounds = getenv("GUISE_SEED") ? 1 : number_from("GUISE_ROUNDS", 6000);
+    uint64_t rounds = rounds_get();
     printf("seeds %llu to %llu\n", (unsigned long long)seed,
            (unsigned long long)(seed + rounds - 1));
     for (uint64_t i = 0; i < rounds; i++)
@@ -231,7 +239,7 @@ static void test_expressions(void **state)
     static struct eval_state start, want, got;
     struct error err = {0};
     uint64_t seed = number_from("GUISE_SEED", 1);
-    uint64_t rounds = getenv("GUISE_SEED") ? 1 : number_from("GUISE_ROUNDS", 6000) * 4;
+    uint64_t rounds = getenv("GUISE_SEED") ? 1 : rounds_get() * 4;
     for (uint64_t i = 0; i < rounds; i++) {
         uint64_t s = seed + i;
         uint64_t group = (seed + i) / 64; /* making a state takes longer than a program */

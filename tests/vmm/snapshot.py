@@ -131,13 +131,13 @@ def test_boot():
 
 
 def test_two_harts():
-    across("two harts", ["--cpus", "2"], 800 * MS, 12)
+    across("two harts", ["--cpus", "2"], 800 * MS, 12 if LONG else 6)
 
 
 def test_firmware():
     """With OpenSBI: the machine's own timers and software interrupts instead of SBI by guise."""
     across("firmware", ["--firmware", guest("firmware") + "/fw_dynamic.bin", "--cpus", "2"],
-           800 * MS, 10)
+           800 * MS, 10 if LONG else 5)
 
 
 def test_busy_devices():
@@ -150,7 +150,7 @@ def test_busy_devices():
         setup = Setup(directory, ["--firmware", image, "--cpus", "2", "--memory", "8M"])
         reference = setup.unbroken(until)
         check(len(set(reference.console.splitlines())) > 50, "it printed", reference.console)
-        for _ in range(3):
+        for _ in range(3 if LONG else 2):
             moments = sorted(rng.randrange(1, until) for _ in range(60))
             same(reference, setup.broken(until, moments), "saved at " + " ".join(map(str, moments)))
 
