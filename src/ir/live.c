@@ -137,10 +137,7 @@ struct live_use {
 
 #define LIVE_SNAP 255
 
-/*
- * What is called for each use. The walks below are made for each such function: a third of the time
- * would go into calls.
- */
+/* What is called for each use. The walks below are made for each such function, without calls. */
 typedef void live_use_fn(struct ir_live *live, const struct live_use *use);
 #define LIVE_WALK static inline __attribute__((always_inline)) void
 
