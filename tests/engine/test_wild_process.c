@@ -143,6 +143,7 @@ static void make_memory(struct rng *r)
 {
     uint64_t at = CODE;
     mprotect(host(DATA), DATA_SIZE, PROT_READ | PROT_WRITE);
+    memset(host(CODE), 0, CODE_SIZE); /* the loop may leave the last two bytes */
     while (at + 4 <= CODE + CODE_SIZE) {
         unsigned len;
         uint32_t word = random_insn(r, &len);
