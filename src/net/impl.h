@@ -33,6 +33,7 @@ struct net_config {
     bool has_mac;
     uint8_t mac[NET_MAC_SIZE];
     unsigned mtu;
+    unsigned queues;
 };
 
 struct net_ops {
@@ -64,22 +65,28 @@ struct net_ops {
     ssize_t (*fetch)(struct net *n);
     /* Optional, lock held: n->offloads has changed. */
     void (*offloads_changed)(struct net *n);
+    /* Lock held: n->active has changed. A back end that has it can have queues. */
+    void (*active_changed)(struct net *n);
 };
 
 struct net {
     const struct net_ops *ops;
-    struct net_config config;
+    struct net_config config; /* of which the first queue's is the owner */
     struct loop *loop;
+    unsigned queue;
+    struct net **queues; /* of the first: all but itself */
     uint8_t mac[NET_MAC_SIZE];
-    int (*opener)(void *ctx, struct net_link *link); /* NULL: this process opens it itself */
+    /* NULL: this process opens it itself. */
+    int (*opener)(void *ctx, unsigned queue, struct net_link *link);
     void *opener_ctx;
 
     pthread_mutex_t lock;
     int fd;               /* -1: none */
     _Atomic bool carrier; /* written with the lock held */
     bool blocked;         /* net_send has returned -EAGAIN */
+    bool active;          /* frames come here */
     struct net_stats stats;
-    struct net_pcap *pcap;
+    struct net_pcap *pcap; /* one for all queues */
 
     _Atomic unsigned offloads; /* of the card */
 
@@ -120,7 +127,10 @@ void net_lost(struct net *n);
 /* There is room for more after `send` has returned -EAGAIN. Loop thread. */
 void net_room(struct net *n);
 
-/* pcap.c: a file with the frames that the card has sent or been offered. NULL with *err. */
+/*
+ * pcap.c: a file with the frames that the card has sent or been offered, by any thread. NULL with
+ * *err.
+ */
 struct net_pcap *net_pcap_open(const char *path, struct error *err);
 void net_pcap_close(struct net_pcap *p);
 void net_pcap_frame(struct net_pcap *p, const struct iovec *frame, unsigned count, size_t len);

@@ -11,6 +11,7 @@
 /* Frames taken at a time before others in the loop have their turn. */
 #define NET_BATCH 64
 #define NET_RETRY_NS UINT64_C(500000000)
+#define NO_MEMORY "out of memory for a network"
 
 /* ---- towards the host ---- */
 
@@ -44,7 +45,7 @@ void net_ask_writable(struct net *n)
     loop_job_post(n->loop, &n->out_job);
 }
 
-void net_set_offloads(struct net *n, unsigned offloads)
+static void net_queue_set_offloads(struct net *n, unsigned offloads)
 {
     pthread_mutex_lock(&n->lock);
     bool changed = atomic_exchange(&n->offloads, offloads) != offloads;
@@ -53,11 +54,39 @@ void net_set_offloads(struct net *n, unsigned offloads)
     pthread_mutex_unlock(&n->lock);
 }
 
+void net_set_offloads(struct net *n, unsigned offloads)
+{
+    for (unsigned i = 0; i < net_queue_count(n); i++)
+        net_queue_set_offloads(net_queue(n, i), offloads);
+}
+
+void net_set_active(struct net *n, unsigned queues)
+{
+    for (unsigned i = 1; i < net_queue_count(n); i++) {
+        struct net *q = net_queue(n, i);
+        pthread_mutex_lock(&q->lock);
+        bool changed = q->active != (i < queues);
+        q->active = i < queues;
+        if (changed && q->carrier)
+            q->ops->active_changed(q);
+        pthread_mutex_unlock(&q->lock);
+    }
+}
+
 void net_stats(struct net *n, struct net_stats *out)
 {
-    pthread_mutex_lock(&n->lock);
-    *out = n->stats;
-    pthread_mutex_unlock(&n->lock);
+    *out = (struct net_stats){0};
+    for (unsigned i = 0; i < net_queue_count(n); i++) {
+        struct net *q = net_queue(n, i);
+        pthread_mutex_lock(&q->lock);
+        out->rx_frames += q->stats.rx_frames;
+        out->rx_bytes += q->stats.rx_bytes;
+        out->rx_dropped += q->stats.rx_dropped;
+        out->tx_frames += q->stats.tx_frames;
+        out->tx_bytes += q->stats.tx_bytes;
+        out->tx_dropped += q->stats.tx_dropped;
+        pthread_mutex_unlock(&q->lock);
+    }
 }
 
 bool net_carrier(const struct net *n)
@@ -251,12 +280,14 @@ static int net_connect(struct net *n, struct error *err)
 {
     struct net_link link = {.fd = -1};
     pthread_mutex_lock(&n->lock);
-    int rc = n->opener ? n->opener(n->opener_ctx, &link) : net_acquire(n, &link, err);
+    int rc = n->opener ? n->opener(n->opener_ctx, n->queue, &link) : net_acquire(n, &link, err);
     bool found = !rc;
     if (!rc)
         rc = net_start_link(n, &link, err);
     if (!rc && n->carrier && n->ops->offloads_changed)
         n->ops->offloads_changed(n);
+    if (!rc && n->carrier && !n->active)
+        n->ops->active_changed(n);
     pthread_mutex_unlock(&n->lock);
     if (rc && found)
         net_disconnect(n);
@@ -293,19 +324,34 @@ static void net_retry(void *ctx)
         net_carrier_changed(n);
 }
 
-void net_set_opener(struct net *n, int (*opener)(void *ctx, struct net_link *link), void *ctx)
+void net_set_opener(struct net *n, int (*opener)(void *ctx, unsigned queue, struct net_link *link),
+                    void *ctx)
 {
-    n->opener = opener;
-    n->opener_ctx = ctx;
+    for (unsigned i = 0; i < net_queue_count(n); i++) {
+        net_queue(n, i)->opener = opener;
+        net_queue(n, i)->opener_ctx = ctx;
+    }
 }
 
-int net_reopen(struct net *n, struct net_link *link)
+int net_reopen(struct net *n, unsigned queue, struct net_link *link)
 {
-    net_release(n);
-    return net_acquire(n, link, NULL);
+    if (queue >= net_queue_count(n))
+        return -EINVAL;
+    net_release(net_queue(n, queue));
+    return net_acquire(net_queue(n, queue), link, NULL);
 }
 
 /* ---- life ---- */
+
+unsigned net_queue_count(const struct net *n)
+{
+    return n->config.queues;
+}
+
+struct net *net_queue(struct net *n, unsigned queue)
+{
+    return queue ? n->queues[queue - 1] : n;
+}
 
 bool net_may_listen(const struct net *n)
 {
@@ -347,55 +393,79 @@ static void net_choose_mac(struct net *n, unsigned index)
     n->mac[0] = (uint8_t)((n->mac[0] & 0xfc) | 2);
 }
 
-static int net_start(struct net *n, unsigned index, struct error *err)
-{
-    net_choose_mac(n, index);
-    n->in = malloc(NET_PACKET_MAX);
-    n->cut = malloc(NET_FRAME_MAX);
-    if (!n->in || !n->cut)
-        return error_set(err, ENOMEM, "out of memory for a network");
-    if (n->config.pcap) {
-        n->pcap = net_pcap_open(n->config.pcap, err);
-        if (!n->pcap)
-            return -EIO;
-    }
-    return net_connect(n, err);
-}
-
-static struct net *net_new(struct net_config *config, unsigned index, struct loop *loop,
-                           struct error *err)
+/* A queue in its own right; what it shares with the first comes from there. */
+static struct net *net_new(const struct net_config *config, unsigned queue, struct loop *loop)
 {
     struct net *n = calloc(1, config->ops->size);
-    if (!n) {
-        error_set(err, ENOMEM, "out of memory for a network");
-        net_config_fini(config);
+    if (!n)
         return NULL;
-    }
     n->ops = config->ops;
     n->config = *config;
     n->loop = loop;
+    n->queue = queue;
+    n->active = queue == 0;
     n->fd = -1;
     pthread_mutex_init(&n->lock, NULL);
     loop_job_init(&n->pump_job, net_pump_run, n);
     loop_job_init(&n->out_job, net_out_run, n);
     loop_timer_init(&n->retry, net_retry, n);
-    if (!net_start(n, index, err))
-        return n;
-    net_free(n);
-    return NULL;
+    n->in = malloc(NET_PACKET_MAX);
+    n->cut = malloc(NET_FRAME_MAX);
+    return n;
+}
+
+static int net_start(struct net *n, struct error *err)
+{
+    return n->in && n->cut ? net_connect(n, err) : error_set(err, ENOMEM, NO_MEMORY);
+}
+
+static int net_start_queues(struct net *n, struct error *err)
+{
+    const unsigned more = n->config.queues - 1;
+    n->queues = calloc(more + 1, sizeof(struct net *));
+    if (!n->queues)
+        return error_set(err, ENOMEM, NO_MEMORY);
+    for (unsigned i = 0; i < more; i++) {
+        struct net *q = n->queues[i] = net_new(&n->config, i + 1, n->loop);
+        if (!q)
+            return error_set(err, ENOMEM, NO_MEMORY);
+        memcpy(q->mac, n->mac, NET_MAC_SIZE);
+        q->pcap = n->pcap;
+        int rc = net_start(q, err);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+static int net_start_all(struct net *n, unsigned index, struct error *err)
+{
+    net_choose_mac(n, index);
+    if (n->config.pcap) {
+        n->pcap = net_pcap_open(n->config.pcap, err);
+        if (!n->pcap)
+            return -EIO;
+    }
+    int rc = net_start(n, err);
+    return rc ? rc : net_start_queues(n, err);
 }
 
 struct net *net_open(const char *spec, unsigned index, struct loop *loop, struct error *err)
 {
     struct net_config config;
-    if (net_config_parse(&config, spec, err)) {
+    struct net *n = NULL;
+    int rc = net_config_parse(&config, spec, err);
+    if (!rc && !(n = net_new(&config, 0, loop)))
+        error_set(err, ENOMEM, NO_MEMORY);
+    if (!n)
         net_config_fini(&config);
-        return NULL;
-    }
-    return net_new(&config, index, loop, err);
+    else if (!net_start_all(n, index, err))
+        return n;
+    net_free(n);
+    return NULL;
 }
 
-void net_free(struct net *n)
+static void net_queue_free(struct net *n)
 {
     if (!n)
         return;
@@ -403,10 +473,22 @@ void net_free(struct net *n)
     loop_job_cancel(n->loop, &n->pump_job);
     loop_job_cancel(n->loop, &n->out_job);
     loop_timer_cancel(n->loop, &n->retry);
-    net_pcap_close(n->pcap);
     pthread_mutex_destroy(&n->lock);
-    net_config_fini(&n->config);
     free(n->in);
     free(n->cut);
     free(n);
+}
+
+void net_free(struct net *n)
+{
+    if (!n)
+        return;
+    struct net_config config = n->config;
+    for (unsigned i = 1; n->queues && i < config.queues; i++)
+        net_queue_free(n->queues[i - 1]);
+    free(n->queues);
+    net_pcap_close(n->pcap);
+    n->pcap = NULL;
+    net_queue_free(n);
+    net_config_fini(&config);
 }

@@ -9,6 +9,9 @@
  *
  * A back end whose other side goes away lowers the carrier and tries to come back.
  *
+ * A network may have several queues, each a struct net with a card's receiver and frames of its
+ * own; the first is the network.
+ *
  * Threads: net_send, net_ask_writable, net_accept, net_set_offloads and net_stats may be called
  * from any thread, with a device's lock held; they call nothing back. All other functions belong to
  * the loop's thread (any thread while the loop does not run). The card's callbacks are called on
@@ -29,6 +32,7 @@ struct loop;
 
 /* Most pieces of memory that a frame may be in. */
 #define NET_MAX_SEGMENTS 256u
+#define NET_MAX_QUEUES 7u
 
 /*
  * Opens a back end:
@@ -47,8 +51,17 @@ int net_check(const char *spec, struct error *err);
 /* True if frames can come from outside the machine. The text must be right. */
 bool net_reaches_outside(const char *spec);
 
-/* NULL is allowed. */
+/* With all its queues. NULL is allowed. */
 void net_free(struct net *n);
+
+/* How many queues it has, 1 to NET_MAX_QUEUES, and one of them; number 0 is the network itself. */
+unsigned net_queue_count(const struct net *n);
+struct net *net_queue(struct net *n, unsigned queue);
+/*
+ * How many of them, from the first on, frames from outside come to; at first one. Any thread, with
+ * a device's lock held.
+ */
+void net_set_active(struct net *n, unsigned queues);
 
 /* What a network is, once it has been found by its names. */
 struct net_link {
@@ -58,12 +71,13 @@ struct net_link {
 
 /*
  * For a process that can use names of the host no longer, but has another one (a fork of it) that
- * can: from now on `opener` is called to connect again, which has the other process call
+ * can: from now on `opener` is called to connect a queue again, which has the other process call
  * net_reopen. When this process is gone, that one calls net_release.
  */
-void net_set_opener(struct net *n, int (*opener)(void *ctx, struct net_link *link), void *ctx);
-/* 0, -EAGAIN if nobody is there yet, or -errno. */
-int net_reopen(struct net *n, struct net_link *link);
+void net_set_opener(struct net *n, int (*opener)(void *ctx, unsigned queue, struct net_link *link),
+                    void *ctx);
+/* 0, -EAGAIN if nobody is there yet, -EINVAL if there is no such queue, or -errno. */
+int net_reopen(struct net *n, unsigned queue, struct net_link *link);
 void net_release(struct net *n);
 
 /* Is it a switch's, which others may connect to? */
@@ -89,7 +103,7 @@ int net_send(struct net *n, const struct net_hdr *hdr, const struct iovec *frame
  */
 void net_ask_writable(struct net *n);
 
-/* What the card can do with frames itself: NET_OFFLOAD_... */
+/* What the card can do with frames itself, those of all queues: NET_OFFLOAD_... */
 void net_set_offloads(struct net *n, unsigned offloads);
 
 enum net_taken {
@@ -108,7 +122,10 @@ struct net_card_ops {
     void (*carrier)(void *ctx);
 };
 
-/* Whose callbacks those are; NULL: nobody's, frames from outside are dropped. */
+/*
+ * Whose callbacks those are, of this queue; NULL: nobody's, frames from outside are dropped. The
+ * carrier is that of the first.
+ */
 void net_set_card(struct net *n, const struct net_card_ops *ops, void *ctx);
 
 /* Room has appeared after `receive` has returned NET_LATER. */
@@ -119,4 +136,5 @@ struct net_stats {
     uint64_t tx_frames, tx_bytes, tx_dropped;
 };
 
+/* Of all queues. */
 void net_stats(struct net *n, struct net_stats *out);

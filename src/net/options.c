@@ -37,6 +37,11 @@ static bool option_of_tap(const struct net_ops *ops)
     return ops->needs_ifname;
 }
 
+static bool option_of_queues(const struct net_ops *ops)
+{
+    return ops->active_changed;
+}
+
 static int set_mac(struct net_config *c, const char *value, struct error *err)
 {
     unsigned b[NET_MAC_SIZE];
@@ -63,6 +68,17 @@ static int set_mtu(struct net_config *c, const char *value, struct error *err)
         return error_set(err, EINVAL, "mtu: '%s' is not a number from %u to 65535", value,
                          NET_MTU_MIN);
     c->mtu = (unsigned)mtu;
+    return 0;
+}
+
+static int set_queues(struct net_config *c, const char *value, struct error *err)
+{
+    char *end;
+    unsigned long queues = strtoul(value, &end, 10);
+    if (*end || !queues || queues > NET_MAX_QUEUES)
+        return error_set(err, EINVAL, "queues: '%s' is not a number from 1 to %u", value,
+                         NET_MAX_QUEUES);
+    c->queues = (unsigned)queues;
     return 0;
 }
 
@@ -111,6 +127,7 @@ static const struct net_option net_options[] = {
     {"mtu", true, NULL, set_mtu},
     {"pcap", true, NULL, set_pcap},
     {"ifname", true, option_of_tap, set_ifname},
+    {"queues", true, option_of_queues, set_queues},
     {"hostfwd", true, option_of_nat, set_hostfwd},
     {"restrict", false, option_of_nat, set_restrict},
     {"host", false, option_of_nat, set_host},
@@ -154,7 +171,7 @@ static int config_backend(struct net_config *c, const char *name, const char *va
 
 int net_config_parse(struct net_config *c, const char *spec, struct error *err)
 {
-    *c = (struct net_config){.text = strdup(spec)};
+    *c = (struct net_config){.text = strdup(spec), .queues = 1};
     if (!c->text)
         return error_set(err, ENOMEM, "out of memory for a network");
     char *rest = c->text;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,7 @@ struct pcap_record {
 };
 
 struct net_pcap {
+    pthread_mutex_t lock; /* queues write at once */
     int fd;
     off_t end; /* of the last whole frame */
 };
@@ -58,6 +60,7 @@ struct net_pcap *net_pcap_open(const char *path, struct error *err)
         error_set(err, ENOMEM, "%s: out of memory", path);
         return NULL;
     }
+    pthread_mutex_init(&p->lock, NULL);
     if (!pcap_start(p, path, err))
         return p;
     net_pcap_close(p);
@@ -66,17 +69,18 @@ struct net_pcap *net_pcap_open(const char *path, struct error *err)
 
 void net_pcap_close(struct net_pcap *p)
 {
-    if (p && p->fd >= 0)
+    if (!p)
+        return;
+    if (p->fd >= 0)
         close(p->fd);
+    pthread_mutex_destroy(&p->lock);
     free(p);
 }
 
-void net_pcap_frame(struct net_pcap *p, const struct iovec *frame, unsigned count, size_t len)
+static void pcap_put(struct net_pcap *p, const struct iovec *frame, unsigned count, size_t len)
 {
     struct iovec iov[NET_MAX_SEGMENTS + 1];
     struct timespec now;
-    if (p->fd < 0 || count > NET_MAX_SEGMENTS)
-        return;
     clock_gettime(CLOCK_REALTIME, &now);
     struct pcap_record record = {(uint32_t)now.tv_sec, (uint32_t)now.tv_nsec, (uint32_t)len,
                                  (uint32_t)len};
@@ -92,4 +96,12 @@ void net_pcap_frame(struct net_pcap *p, const struct iovec *frame, unsigned coun
         p->end = 0;
     close(p->fd);
     p->fd = -1;
+}
+
+void net_pcap_frame(struct net_pcap *p, const struct iovec *frame, unsigned count, size_t len)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->fd >= 0 && count <= NET_MAX_SEGMENTS)
+        pcap_put(p, frame, count, len);
+    pthread_mutex_unlock(&p->lock);
 }

@@ -11,18 +11,29 @@
 
 #define TUN_PATH "/dev/net/tun"
 
+/* Why TUNSETIFF has failed, and what helps. */
+static const char *net_tap_advice(const struct net *n, int code)
+{
+    if (code == EPERM)
+        return "; it has to exist and be yours: ip tuntap add mode tap user NAME ";
+    if (code != EINVAL)
+        return "";
+    return n->config.queues > 1 ? "; for several queues: ip tuntap add mode tap multi_queue "
+                                : "; for a device with multi_queue give queues=N, 2 or more: ";
+}
+
 static int net_tap_attach(struct net *n, int fd, struct error *err)
 {
     const char *name = n->config.ifname;
     struct ifreq req = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
     int size = (int)NET_HDR_SIZE;
+    req.ifr_flags |= n->config.queues > 1 ? IFF_MULTI_QUEUE : 0;
     strncpy(req.ifr_name, name, sizeof req.ifr_name - 1);
-    if (ioctl(fd, TUNSETIFF, &req))
-        return error_set(err, errno, "tap device %s: %s%s%s", name, strerror(errno),
-                         errno == EPERM
-                             ? "; it has to exist and be yours: ip tuntap add mode tap user NAME "
-                             : "",
-                         errno == EPERM ? name : "");
+    if (ioctl(fd, TUNSETIFF, &req)) {
+        const char *advice = net_tap_advice(n, errno);
+        return error_set(err, errno, "tap device %s: %s%s%s", name, strerror(errno), advice,
+                         *advice ? name : "");
+    }
     if (ioctl(fd, TUNSETVNETHDRSZ, &size))
         return error_set(err, errno, "tap device %s: no headers of %d bytes: %s", name, size,
                          strerror(errno));
@@ -55,6 +66,14 @@ static void net_tap_offloads_changed(struct net *n)
     ioctl(n->fd, TUNSETOFFLOAD, set);
 }
 
+/* A queue that is detached gets nothing; what it sends goes out. */
+static void net_tap_active_changed(struct net *n)
+{
+    struct ifreq req = {.ifr_flags = n->active ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE};
+    /* If it fails, the queue is as it was, and its card takes or drops what comes. */
+    ioctl(n->fd, TUNSETQUEUE, &req);
+}
+
 const struct net_ops net_tap_ops = {
     .name = "tap",
     .size = sizeof(struct net),
@@ -65,4 +84,5 @@ const struct net_ops net_tap_ops = {
     .send = net_packet_send,
     .fetch = net_packet_fetch,
     .offloads_changed = net_tap_offloads_changed,
+    .active_changed = net_tap_active_changed,
 };

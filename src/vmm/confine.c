@@ -63,8 +63,7 @@ static int job_vsock(void *ctx, unsigned arg, int *fd)
 static int job_net(void *ctx, unsigned arg, int *fd)
 {
     struct net_link link = {.fd = -1};
-    int rc = net_reopen(ctx, &link);
-    (void)arg;
+    int rc = net_reopen(ctx, arg, &link);
     *fd = link.fd;
     return rc ? rc : link.hub;
 }
@@ -92,10 +91,10 @@ static int confine_start_broker(struct vm *vm, struct error *err)
 
 /* ---- what the confined process asks for ---- */
 
-static int confine_open_net(void *ctx, struct net_link *link)
+static int confine_open_net(void *ctx, unsigned queue, struct net_link *link)
 {
     struct vm_net_opener *o = ctx;
-    int rc = broker_call(o->broker, JOB_NET + o->index, 0, &link->fd);
+    int rc = broker_call(o->broker, JOB_NET + o->index, queue, &link->fd);
     link->hub = rc > 0;
     return rc < 0 ? rc : 0;
 }

@@ -44,6 +44,7 @@ size_t chr_write(struct chr *chr, const void *data, size_t len)
             c->out_len = 0;
         c->out[c->out_len++] = ((const uint8_t *)data)[i];
     }
+    c->total += n;
     if (c->room != SIZE_MAX)
         c->room -= n;
     return n;
@@ -290,6 +291,21 @@ bool net_carrier(const struct net *n)
     return !net_fake(n)->no_carrier;
 }
 
+unsigned net_queue_count(const struct net *n)
+{
+    return ((const struct fake_net *)(const void *)n)->second ? 2 : 1;
+}
+
+struct net *net_queue(struct net *n, unsigned queue)
+{
+    return queue ? fake_net(net_fake(n)->second) : n;
+}
+
+void net_set_active(struct net *n, unsigned queues)
+{
+    net_fake(n)->active = queues;
+}
+
 /* The card has to check headers and lengths itself. */
 int net_send(struct net *net, const struct net_hdr *hdr, const struct iovec *frame, unsigned count,
              size_t len)
@@ -419,6 +435,7 @@ static void rig_make_platform(struct rig *r)
 static void rig_make_virtio(struct rig *r)
 {
     uint64_t seed = 42;
+    r->network.second = &r->network2;
     r->ro_disk.readonly = true;
     for (unsigned i = 0; i < RIG_DISK_SIZE; i++)
         r->disk.data[i] = r->ro_disk.data[i] = (uint8_t)(i / 512 + i);
@@ -510,6 +527,14 @@ void fake_chr_copy(struct fake_chr *to, const struct fake_chr *from)
     to->room = from->room;
 }
 
+static void fake_net_copy(struct fake_net *to, const struct fake_net *from)
+{
+    to->busy = from->busy;
+    to->no_carrier = from->no_carrier;
+    to->sent = from->sent;
+    to->digest = from->digest;
+}
+
 bool rig_copy(struct rig *a, struct rig *b)
 {
     struct state_out out = {0};
@@ -519,10 +544,8 @@ bool rig_copy(struct rig *a, struct rig *b)
     fake_chr_copy(&b->console_chr, &a->console_chr);
     b->disk = a->disk;
     b->ro_disk = a->ro_disk;
-    b->network.busy = a->network.busy;
-    b->network.no_carrier = a->network.no_carrier;
-    b->network.sent = a->network.sent;
-    b->network.digest = a->network.digest;
+    fake_net_copy(&b->network, &a->network);
+    fake_net_copy(&b->network2, &a->network2);
     struct state_in in = {.data = out.data, .len = out.len};
     bool ok = !out.failed && rig_load(b, &in);
     state_out_free(&out);

@@ -15,6 +15,7 @@
 
 #define RIG_HARTS 2u
 #define RIG_RAM UINT64_C(0x80000000)
+#define RIG_NET_QUEUES 5u /* of the network card, which has two pairs */
 #define RIG_RAM_SIZE UINT64_C(0x100000)
 #define RIG_DISK_SIZE UINT64_C(65536)
 #define RIG_EPOCH UINT64_C(1700000000123456789)
@@ -48,7 +49,7 @@ enum { RIG_IRQ_UART = 10, RIG_IRQ_RTC = 11 };
 /* Stands for the character back end: what is written stays here while there is room. */
 struct fake_chr {
     uint8_t out[8192];
-    size_t out_len;
+    size_t out_len, total;
     size_t room; /* bytes it still takes; SIZE_MAX: all, the oldest are forgotten */
     unsigned accepts, asks;
     size_t (*can_receive)(void *ctx);
@@ -69,7 +70,7 @@ struct fake_block {
     unsigned flushes, discards;
 };
 
-/* Stands for a network: the last frame that was sent stays here. */
+/* Stands for a queue of a network: the last frame that was sent stays here. */
 struct fake_net {
     uint8_t out[NET_FRAME_MAX];
     size_t out_len;
@@ -77,9 +78,10 @@ struct fake_net {
     unsigned sent;
     uint64_t digest; /* of all that was sent */
     bool busy, no_carrier;
-    unsigned accepts, asks, offloads;
+    unsigned accepts, asks, offloads, active;
     const struct net_card_ops *card;
     void *card_ctx;
+    struct fake_net *second; /* the other queue, if there are two */
 };
 
 struct net *fake_net(struct fake_net *n);
@@ -108,7 +110,7 @@ struct rig {
     struct clock clock;
     struct fake_chr uart_chr, console_chr;
     struct fake_block disk, ro_disk;
-    struct fake_net network;
+    struct fake_net network, network2;
     bool eip[2 * RIG_HARTS], msip[RIG_HARTS], mtip[RIG_HARTS];
     unsigned power_events;
     enum power_event power_what;

@@ -87,7 +87,7 @@ static void traffic_reaches_the_devices(void **state)
     assert_true(r->network.sent > 10);
     assert_true(failures > 100);
     assert_true(written > 1000);
-    assert_true(r->uart_chr.out_len + r->console_chr.out_len > 1000);
+    assert_true(r->uart_chr.total + r->console_chr.total > 1000);
 }
 
 static void hostile_streams(void **state)

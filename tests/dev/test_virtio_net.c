@@ -13,6 +13,8 @@
 #define CTRL_RING (RIG_RAM + 0x18000)
 #define TABLE (RIG_RAM + 0x1c000)
 #define TX_BUF (RIG_RAM + 0x20000)
+#define RX2_RING (RIG_RAM + 0x1d000)
+#define TX2_RING (RIG_RAM + 0x1e000)
 #define RX_BUF (RIG_RAM + 0x40000)
 #define CTRL_BUF (RIG_RAM + 0x80000)
 
@@ -33,6 +35,7 @@ enum {
     CTRL_VLAN = 1 << 19,
     CTRL_EXTRA = 1 << 20,
     ANNOUNCE = 1 << 21,
+    MQ = 1 << 22,
     CTRL_MAC = 1 << 23,
 };
 #define ALL_CTRL (CTRL | CTRL_RX | CTRL_VLAN | CTRL_EXTRA | ANNOUNCE | CTRL_MAC | GUEST_OFFLOADS)
@@ -41,7 +44,7 @@ enum { R_STATUS = 0x70, R_ISR = 0x60, R_ACK = 0x64, NEEDS_RESET = 64 };
 
 struct card {
     struct rig *r;
-    struct vring rx, tx, ctrl;
+    struct vring rx, tx, ctrl, rx2, tx2;
 };
 
 static struct card start(struct rig *r, uint64_t features)
@@ -50,7 +53,11 @@ static struct card start(struct rig *r, uint64_t features)
     assert_int_equal(vdriver_negotiate(r->as, RIG_NET, VD_VERSION_1 | features), 11);
     vring_init(&c.rx, r->as, RIG_NET, 0, 8, RX_RING);
     vring_init(&c.tx, r->as, RIG_NET, 1, 8, TX_RING);
-    vring_init(&c.ctrl, r->as, RIG_NET, 2, 8, CTRL_RING);
+    vring_init(&c.ctrl, r->as, RIG_NET, features & MQ ? 4 : 2, 8, CTRL_RING);
+    if (features & MQ) {
+        vring_init(&c.rx2, r->as, RIG_NET, 2, 8, RX2_RING);
+        vring_init(&c.tx2, r->as, RIG_NET, 3, 8, TX2_RING);
+    }
     vdriver_ok(r->as, RIG_NET);
     return c;
 }
@@ -118,12 +125,13 @@ static void identity(void **state)
 {
     struct rig *r = *state;
     uint64_t want = CSUM | GUEST_CSUM | MTU | MAC | GUEST_TSO4 | HOST_TSO4 | HOST_TSO6 | MRG |
-                    STATUS | ALL_CTRL;
+                    STATUS | ALL_CTRL | MQ;
     assert_int_equal(rig_read(r, RIG_NET + 8, 4), 1);
     assert_int_equal(vdriver_offered(r->as, RIG_NET) & want, want);
     for (unsigned i = 0; i < 6; i++)
         assert_int_equal(rig_read(r, RIG_NET + 0x100 + i, 1), (uint8_t)CARD_MAC[i]);
     assert_int_equal(rig_read(r, RIG_NET + 0x106, 2), 1); /* the link is up */
+    assert_int_equal(rig_read(r, RIG_NET + 0x108, 2), 2); /* pairs of queues */
     assert_int_equal(rig_read(r, RIG_NET + 0x10a, 2), 9000);
 }
 
@@ -682,6 +690,99 @@ static void asks_for_buffers_as_before(void **state)
     rig_free(other);
 }
 
+/* ---- several queues (section 5.1.6.5.5) ---- */
+
+static void send_on(struct card *c, struct vring *q)
+{
+    const struct net_hdr hdr = {0};
+    uint8_t frame[60];
+    struct vbuf bufs[2] = {{TX_BUF, NET_HDR_SIZE, false}, {TX_BUF + 0x100, sizeof frame, false}};
+    make_frame(frame, sizeof frame, OTHER_MAC, CARD_MAC);
+    addrspace_copy_in(c->r->as, TX_BUF, &hdr, NET_HDR_SIZE);
+    addrspace_copy_in(c->r->as, TX_BUF + 0x100, frame, sizeof frame);
+    vring_add(q, bufs, 2, 0);
+    vring_kick(q);
+}
+
+static enum net_taken input_on(struct fake_net *n, const char *to)
+{
+    const struct net_hdr hdr = {0};
+    uint8_t frame[60];
+    make_frame(frame, sizeof frame, to, OTHER_MAC);
+    return fake_net_input(n, &hdr, frame, sizeof frame);
+}
+
+static void second_pair(void **state)
+{
+    struct rig *r = *state;
+    struct card c = start(r, MQ | ALL_CTRL);
+    struct vbuf buffer = {RX_BUF, 1000, true};
+    assert_int_equal(r->network.active, 1);
+    vring_add(&c.rx2, &buffer, 1, 0);
+    vring_kick(&c.rx2);
+    send_on(&c, &c.tx2);
+    assert_int_equal(r->network2.sent, 0);
+    assert_int_equal(input_on(&r->network2, CARD_MAC), NET_DROPPED);
+    expect_none(&c.tx2);
+
+    /* What was asked for before is served now. */
+    unsigned accepts = r->network2.accepts;
+    assert_int_equal(COMMAND(&c, "\4\0\2\0"), 0);
+    assert_int_equal(r->network.active, 2);
+    assert_int_equal(r->network2.sent, 1);
+    assert_true(r->network2.accepts > accepts);
+    expect_used(&c.tx2, 0, 0);
+    assert_int_equal(input_on(&r->network2, CARD_MAC), NET_TAKEN);
+    expect_used(&c.rx2, 0, NET_HDR_SIZE + 60);
+    assert_int_equal(input_on(&r->network2, CARD_MAC), NET_LATER);
+    assert_int_equal(input_on(&r->network, CARD_MAC), NET_LATER);
+    send_on(&c, &c.tx);
+    assert_int_equal(r->network.sent, 1);
+
+    /* Filters are the card's. */
+    assert_int_equal(COMMAND(&c, "\0\0\0"), 0);
+    assert_int_equal(input_on(&r->network2, OTHER_MAC), NET_DROPPED);
+
+    assert_int_equal(COMMAND(&c, "\4\0\1\0"), 0);
+    assert_int_equal(r->network.active, 1);
+    assert_int_equal(input_on(&r->network2, CARD_MAC), NET_DROPPED);
+    start(r, 0);
+    assert_int_equal(r->network.active, 1);
+}
+
+static void pairs_that_are_refused(void **state)
+{
+    struct card c = start(*state, MQ | ALL_CTRL);
+    assert_int_equal(COMMAND(&c, "\4\0\0\0"), 1);
+    assert_int_equal(COMMAND(&c, "\4\0\3\0"), 1);
+    assert_int_equal(COMMAND(&c, "\4\0\2"), 1);
+    assert_int_equal(COMMAND(&c, "\4\1\2\0"), 1);
+    assert_int_equal(c.r->network.active, 1);
+    c = start(*state, ALL_CTRL);
+    assert_int_equal(COMMAND(&c, "\4\0\2\0"), 1);
+}
+
+/* A queue that waits for its back end does so after a load, too, and only that one. */
+static void pairs_survive(void **state)
+{
+    struct card c = start(*state, MQ | ALL_CTRL);
+    struct rig *other = rig_new();
+    assert_int_equal(COMMAND(&c, "\4\0\2\0"), 0);
+    c.r->network2.busy = true;
+    send_on(&c, &c.tx2);
+    send_on(&c, &c.tx);
+    assert_true(rig_copy(c.r, other));
+    assert_true(rig_equal(c.r, other));
+    assert_int_equal(other->network.active, 2);
+    assert_int_equal(other->network.asks, 0);
+    assert_int_equal(other->network2.asks, 1);
+    fake_net_set_busy(&other->network2, false);
+    fake_net_set_busy(&c.r->network2, false);
+    assert_int_equal(other->network2.sent, 1);
+    assert_true(rig_equal(c.r, other));
+    rig_free(other);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -708,6 +809,9 @@ int main(void)
         rig_unit_test(announcement),
         rig_unit_test(state_survives),
         rig_unit_test(asks_for_buffers_as_before),
+        rig_unit_test(second_pair),
+        rig_unit_test(pairs_that_are_refused),
+        rig_unit_test(pairs_survive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

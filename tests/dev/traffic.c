@@ -4,9 +4,9 @@
 #include "base/bits.h"
 #include "dev/virtio/virtio_input.h"
 
-/* Of device n, queue q; the network card is the one that has three. */
-#define RING(n, q) (RIG_RAM + 0x1000 * (2 * (n) + (q) + ((n) > NET)))
-#define TABLES (RIG_RAM + 0xd000)
+/* Of device n, queue q; each has two but the network card. */
+#define RING(n, q) (RIG_RAM + 0x1000 * (2 * (n) + (q) + ((n) > NET ? RIG_NET_QUEUES - 2 : 0)))
+#define TABLES (RIG_RAM + 0xf000)
 #define BUFFERS (RIG_RAM + 0x10000)
 #define NET 4u
 #define QUEUE_SIZE 8u
@@ -104,7 +104,7 @@ static uint64_t step_start(struct rig *r, uint64_t *random)
     gpa_t dev = virtio_devs[n];
     uint64_t features = rig_pick(random, 4) ? UINT64_C(0x130000000) : UINT64_C(0x100000000);
     if (n == NET && rig_pick(random, 4))
-        features |= rig_pick(random, 2) ? 0xbfbbaf : rig_random(random) & 0xbfbbaf;
+        features |= rig_pick(random, 2) ? 0xffbbaf : rig_random(random) & 0xffbbaf;
     put32(r, dev + 0x70, 0);
     put32(r, dev + 0x70, 3);
     for (unsigned i = 0; i < 2; i++) {
@@ -112,7 +112,7 @@ static uint64_t step_start(struct rig *r, uint64_t *random)
         put32(r, dev + 0x20, features >> 32 * i);
     }
     put32(r, dev + 0x70, 11);
-    for (unsigned q = 0; q < (n == NET ? 3 : 2); q++) {
+    for (unsigned q = 0; q < (n == NET ? RIG_NET_QUEUES : 2); q++) {
         gpa_t at = RING(n, q);
         put32(r, dev + 0x30, q);
         put32(r, dev + 0x38, rig_pick(random, 20) ? QUEUE_SIZE : rig_pick_value(random));
@@ -158,6 +158,9 @@ static void put_net_header(struct rig *r, uint64_t *random, gpa_t at)
     uint8_t raw[16] = {0};
     if (rig_pick(random, 2)) {
         raw[2] = (uint8_t)rig_pick(random, 2);
+    } else if (!rig_pick(random, 4)) {
+        raw[0] = 4; /* how many pairs */
+        raw[2] = (uint8_t)rig_pick(random, 4);
     } else if (rig_pick(random, 2)) {
         raw[0] = (uint8_t)rig_pick(random, 2);
         raw[1] = (uint8_t)(rig_pick(random, 3) ? 0 : rig_pick(random, 6));
@@ -183,19 +186,20 @@ static void put_net_chain(struct rig *r, uint64_t *random, unsigned queue, gpa_t
     bool right = rig_pick(random, 8);
     table += 16 * first;
     put_net_header(r, random, header);
-    if (queue == 0) {
+    if (queue == 0 || queue == 2) {
         rig_put_desc(r->as, table, data, right ? 12 + 8 * len : len,
                      right ? 2 : rig_pick_value(random), 1);
         return;
     }
     rig_put_desc(r->as, table, header, right ? 12 : rig_pick(random, 40), 1, first + 1);
-    rig_put_desc(r->as, table + 16, data, len, queue == 2 ? 1 : 0, first + 2);
+    rig_put_desc(r->as, table + 16, data, len, queue == RIG_NET_QUEUES - 1, first + 2);
     rig_put_desc(r->as, table + 32, BUFFERS + 0x800 + rig_pick(random, 16), 1,
                  right ? 2 : rig_pick(random, 8), 0);
 }
 
 static uint64_t step_net_input(struct rig *r, uint64_t *random)
 {
+    struct fake_net *network = rig_pick(random, 3) ? &r->network : &r->network2;
     uint8_t frame[2048];
     struct net_hdr hdr = {0};
     static const uint8_t mac[] = {0x52, 0x54, 0, 1, 2, 3};
@@ -208,17 +212,17 @@ static uint64_t step_net_input(struct rig *r, uint64_t *random)
         hdr = (struct net_hdr){.flags = 1, .csum_start = 14, .csum_offset = 6};
     switch (rig_pick(random, 8)) {
     case 0:
-        fake_net_set_busy(&r->network, true);
+        fake_net_set_busy(network, true);
         return 0;
     case 1:
     case 2:
-        fake_net_set_busy(&r->network, false);
-        return r->network.sent;
+        fake_net_set_busy(network, false);
+        return network->sent;
     case 3:
         fake_net_set_carrier(&r->network, rig_pick(random, 3));
         return 0;
     default:
-        return fake_net_input(&r->network, &hdr, frame, len);
+        return fake_net_input(network, &hdr, frame, len);
     }
 }
 
@@ -226,7 +230,7 @@ static uint64_t step_request(struct rig *r, uint64_t *random)
 {
     unsigned n = (unsigned)rig_pick(random, ARRAY_SIZE(virtio_devs));
     unsigned q = n == 1     ? (unsigned)rig_pick(random, 2)
-                 : n == NET ? (unsigned)rig_pick(random, 3)
+                 : n == NET ? (unsigned)rig_pick(random, RIG_NET_QUEUES)
                             : 0;
     gpa_t at = RING(n, q);
     unsigned head = (unsigned)rig_pick(random, 5);

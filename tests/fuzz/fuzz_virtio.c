@@ -20,9 +20,9 @@ enum { STEP = 12, ENTRIES = 8 };
 static const gpa_t devs[] = {RIG_BLK, RIG_CONSOLE, RIG_RNG, RIG_RO_BLK, RIG_NET, RIG_BUTTON};
 enum { NET = 4, BUTTON = 5 };
 
-/* Those of the network card, which has three, and of what follows it are behind the pool. */
+/* Those of the network card and of what follows it are behind the pool. */
 #define RING(dev, queue) \
-    (RIG_RAM + ((dev) < NET ? 0x2000 * (dev) : 0x10000 + 0x4000 * ((dev)-NET)) + 0x1000 * (queue))
+    (RIG_RAM + ((dev) < NET ? 0x2000 * (dev) : 0x10000 + 0x8000 * ((dev)-NET)) + 0x1000 * (queue))
 #define AVAIL 0x400
 #define USED 0x800
 #define POOL (RIG_RAM + 0x8000) /* tables and buffers */
@@ -55,7 +55,7 @@ static void start(struct rig *r, unsigned dev, uint64_t features, bool clean)
         put(r, devs[dev] + 0x20, 4, (uint32_t)(features >> 32 * i));
     }
     put(r, devs[dev] + 0x70, 4, 11);
-    for (unsigned q = 0; q < (dev == NET ? 3 : 2); q++) {
+    for (unsigned q = 0; q < (dev == NET ? RIG_NET_QUEUES : 2); q++) {
         set_up_queue(r, dev, q);
         for (unsigned i = 0; clean && i < 4; i += 2) {
             put(r, RING(dev, q) + AVAIL + i, 2, 0);
@@ -119,19 +119,20 @@ static void offer(struct rig *r, unsigned dev, unsigned queue, const uint8_t *s)
 
 static void touch_network(struct rig *r, const uint8_t *s)
 {
+    struct fake_net *network = s[3] & 4 ? &r->network2 : &r->network;
     uint8_t frame[600] = {0x52, 0x54, 0, 1, 2, 3};
     struct net_hdr hdr = {.flags = s[4] & 1, .csum_start = s[5] & 15, .csum_offset = s[6] & 15};
     size_t len = NET_ETH_SIZE + (le16_get(s + 7) & 0x1ff);
     memcpy(frame, s + 6, s[4] & 2 ? 6 : 0);
     switch (s[3] & 3) {
     case 0:
-        fake_net_set_busy(&r->network, s[4] & 1);
+        fake_net_set_busy(network, s[4] & 1);
         break;
     case 1:
         fake_net_set_carrier(&r->network, s[4] & 1);
         break;
     default:
-        fake_net_input(&r->network, &hdr, frame, len);
+        fake_net_input(network, &hdr, frame, len);
         break;
     }
 }
@@ -163,7 +164,7 @@ static void touch_back_end(struct rig *r, const uint8_t *s)
 static void run_step(struct rig *r, const uint8_t *s)
 {
     unsigned dev = s[1] & 32 ? BUTTON : s[1] & 8 ? NET : s[1] & 3;
-    unsigned queue = dev == NET && s[1] & 16 ? 2 : s[1] >> 2 & 1;
+    unsigned queue = dev == NET && s[1] & 16 ? 2 + (s[1] >> 6) % 3u : s[1] >> 2 & 1;
     uint64_t value = le32_get(s + 4);
     switch (s[0] % 10) {
     case 0:
@@ -202,7 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct rig *r = rig_new();
     for (unsigned dev = 0; dev < ARRAY_SIZE(devs); dev++)
-        start(r, dev, UINT64_C(0x130000000) | (dev == NET ? 0xbfbbaf : 0), true);
+        start(r, dev, UINT64_C(0x130000000) | (dev == NET ? 0xffbbaf : 0), true);
     for (size_t at = 0; at + STEP <= size; at += STEP)
         run_step(r, data + at);
     struct rig *copy = rig_new();

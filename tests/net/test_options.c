@@ -21,6 +21,7 @@ static void texts(void **state)
         "user,hostfwd=tcp:2222-:22,hostfwd=udp:0.0.0.0:53-10.0.2.9:53,pcap=x",
         "tap,ifname=tap0",
         "tap,mtu=9000,ifname=tap0",
+        "tap,ifname=tap0,queues=7",
         "switch=/tmp/socket",
         "switch=x,mac=02:00:00:00:00:00",
     };
@@ -37,6 +38,9 @@ static void texts(void **state)
         {"tap,ifname=0123456789abcdef", "longer"},
         {"user,", "no option ''"},
         {"user,ifname=x", "no option 'ifname'"},
+        {"tap,ifname=t,queues=0", "from 1 to 7"},
+        {"tap,ifname=t,queues=8", "from 1 to 7"},
+        {"user,queues=2", "no option 'queues'"},
         {"none,restrict", "no option 'restrict'"},
         {"user,restrict=1", "takes no value"},
         {"user,mtu=67", "from 68"},

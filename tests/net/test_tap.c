@@ -138,6 +138,49 @@ static void a_device_in_use(void **state)
     loop_free(loop);
 }
 
+/* Frames go out by both queues of a device, and come in by those that are active. */
+static void two_queues(void **state)
+{
+    struct loop *loop = loop_new(NULL);
+    struct card *c = card_new(SPEC ",queues=2", loop);
+    struct net *second = net_queue(c->net, 1);
+    struct error err = {0};
+    uint8_t frame[200], got[2000];
+    struct net_stats stats;
+    (void)state;
+    assert_int_equal(net_queue_count(c->net), 2);
+    assert_null(net_open(SPEC, 1, loop, &err));
+    assert_non_null(strstr(err.msg, "queues=N"));
+    int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bring_up(udp);
+    int raw = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
+    struct sockaddr_ll where = {.sll_family = AF_PACKET,
+                                .sll_protocol = htons(0x88b5),
+                                .sll_ifindex = (int)if_nametoindex(NAME)};
+    assert_int_equal(bind(raw, (struct sockaddr *)&where, sizeof where), 0);
+
+    net_set_active(c->net, 2);
+    frame_make(frame, sizeof frame, 0xff, 2);
+    net_send(second, &(struct net_hdr){0}, &(struct iovec){frame, sizeof frame}, 1, sizeof frame);
+    assert_int_equal(recv(raw, got, sizeof got, 0), sizeof frame);
+    net_stats(c->net, &stats);
+    assert_int_equal(stats.tx_frames, 1);
+
+    /* The host takes for a flow the queue that it came from, or the one that is left. */
+    net_set_active(c->net, 1);
+    for (unsigned i = 0; i < 8; i++) {
+        frame_make(frame, 150, 2, (uint8_t)(10 + i));
+        assert_int_equal(send(raw, frame, 150, 0), 150);
+        wait_for_type(c, loop, 0x88b5);
+        card_forget(c);
+    }
+    assert_true(net_carrier(second));
+    close(raw);
+    close(udp);
+    card_free(c);
+    loop_free(loop);
+}
+
 int main(void)
 {
     if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET)) {
@@ -157,6 +200,7 @@ int main(void)
         cmocka_unit_test(frames),
         cmocka_unit_test(a_device_that_is_down),
         cmocka_unit_test(a_device_in_use),
+        cmocka_unit_test(two_queues),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

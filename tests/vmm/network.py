@@ -206,7 +206,7 @@ def test_switch():
 
 
 def test_tap():
-    """Through a tap device to the host's own network stack, in a namespace of its own."""
+    """Through both queues of a tap device to the host's own network stack, in a namespace of its own."""
     ip = harness.tool("ip")
     if subprocess.run(["unshare", "-n", "true"], check=False, stderr=subprocess.DEVNULL).returncode:
         raise Skip("no network namespace can be made here")
@@ -216,16 +216,23 @@ def test_tap():
         # A confined machine is in no network itself: somebody else stays in that of the tap device.
         holder = directory + "/holder"
         script = ("sleep 900 <&- >&- 2>&- & echo $! >" + holder + "; ip tuntap add mode tap "
-                  "name guise0 vnet_hdr && ip addr add 192.168.9.1/24 dev guise0 "
+                  "name guise0 vnet_hdr multi_queue && ip addr add 192.168.9.1/24 dev guise0 "
                   "&& ip link set guise0 up && ip link set lo up && exec \"$@\"")
         initrd = guest("initramfs", "--init", HERE + "/network.init", "--modules",
-                       "virtio_mmio,virtio_net,af_packet", "-o", directory + "/initramfs")
+                       "virtio_pci,virtio_net,af_packet", "-o", directory + "/initramfs")
         words = harness.command(None, ["run", *linux("console=ttyS0 quiet", initrd),
-                                       "--net", "tap,ifname=guise0"])
+                                       "--cpus", "2", "--bus", "pci", "--irqchip", "aia",
+                                       "--net", "tap,ifname=guise0,queues=2"])
         with Machine(["-n", "sh", "-c", script, ip, *words], program="unshare", seconds=120) as m:
             m.login()
             m.shell("ip addr add 192.168.9.2/24 dev eth0; ip link set eth0 up")
-            m.shell("ping -c 2 192.168.9.1")
+            check("rx-1" in m.shell("ls /sys/class/net/eth0/queues"), "there is one queue")
+            for hart in (1, 2):
+                m.shell("taskset %d ping -c 2 192.168.9.1" % hart)
+            interrupts = m.shell("grep 'virtio.*-input' /proc/interrupts")
+            # The host answers on the queue that a flow came from.
+            check(len(re.findall(r" [1-9]\d* .*input\.[01]", interrupts)) == 2,
+                  "not both queues were used: %s" % interrupts)
             serve(m)
             with open(holder, encoding="ascii") as file:
                 pid = int(file.read())

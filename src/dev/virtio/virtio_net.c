@@ -10,10 +10,11 @@
 #define DEVICE_ID 1u
 #define QUEUE_SIZE 256u
 
+_Static_assert(NET_QUEUES_OF_PAIR *NET_MAX_QUEUES + 1 <= VIRTIO_QUEUE_MAX, "and the control queue");
 _Static_assert(QUEUE_SIZE <= NET_MAX_SEGMENTS, "a chain is no longer than its ring");
 
 /* Offsets in struct virtio_net_config, and bits of its status. */
-enum { CONFIG_MAC = 0, CONFIG_STATUS = 6, CONFIG_MTU = 10 };
+enum { CONFIG_MAC = 0, CONFIG_STATUS = 6, CONFIG_MAX_PAIRS = 8, CONFIG_MTU = 10 };
 enum { STATUS_LINK_UP = 1, STATUS_ANNOUNCE = 2 };
 
 #define FEATURES                                                             \
@@ -67,6 +68,7 @@ void virtio_net_update(struct virtio_net *v)
     memcpy(config + CONFIG_MAC, v->mac, NET_MAC_SIZE);
     le16_put(config + CONFIG_STATUS, (uint16_t)status);
     net_set_offloads(v->net, virtio_net_rx_offloads(v));
+    net_set_active(v->net, v->active);
 }
 
 /* Tells the driver if the link is not what it knows. */
@@ -113,8 +115,9 @@ void virtio_net_announce(struct device *dev)
 /* ---- towards the network ---- */
 
 /* False when the back end is busy. */
-static bool virtio_net_send(struct virtio_net *v, struct virtq_chain *c)
+static bool virtio_net_send(struct net_pair *p, struct virtq_chain *c)
 {
+    struct virtio_net *v = p->card;
     struct net_hdr hdr;
     if (virtq_chain_read(c, &hdr, NET_HDR_SIZE) < NET_HDR_SIZE || c->writable_count ||
         c->readable_count > NET_MAX_SEGMENTS) {
@@ -128,35 +131,42 @@ static bool virtio_net_send(struct virtio_net *v, struct virtq_chain *c)
     if (!v->link || len < NET_ETH_SIZE || len > NET_FRAME_MAX ||
         !net_hdr_valid(&hdr, len, virtio_net_tx_offloads(v)))
         return true;
-    return !net_send(v->net, &hdr, c->readable, c->readable_count, len);
+    return !net_send(p->net, &hdr, c->readable, c->readable_count, len);
 }
 
-static void virtio_net_transmit(struct virtio_net *v)
+static void net_pair_set_blocked(const struct net_pair *p, bool blocked)
 {
-    struct virtq *q = &v->vd.queues[NET_QUEUE_TX];
+    p->card->tx_blocked = (uint8_t)bits_set(p->card->tx_blocked, p->index, 1, blocked);
+}
+
+static void virtio_net_transmit(struct net_pair *p)
+{
+    struct virtio_dev *vd = &p->card->vd;
+    struct virtq *q = &vd->queues[p->tx];
     struct virtq_chain *c;
-    v->tx_blocked = 0;
-    if (!virtio_dev_arm(&v->vd, NET_QUEUE_TX))
+    net_pair_set_blocked(p, false);
+    if (!virtio_dev_arm(vd, p->tx))
         return;
-    while ((c = virtio_dev_pop(&v->vd, NET_QUEUE_TX))) {
-        if (!virtio_net_send(v, c)) {
+    while ((c = virtio_dev_pop(vd, p->tx))) {
+        if (!virtio_net_send(p, c)) {
             virtq_unpop(q);
-            v->tx_blocked = 1;
+            net_pair_set_blocked(p, true);
             break;
         }
-        if (!virtio_dev_queue_live(&v->vd, NET_QUEUE_TX))
+        if (!virtio_dev_queue_live(vd, p->tx))
             return;
         virtq_push(q, c, 0);
     }
-    virtio_dev_signal(&v->vd, NET_QUEUE_TX);
+    virtio_dev_signal(vd, p->tx);
 }
 
 static void virtio_net_writable(void *ctx)
 {
-    struct virtio_net *v = ctx;
+    struct net_pair *p = ctx;
+    struct virtio_net *v = p->card;
     pthread_mutex_lock(&v->vd.dev.lock);
-    if (v->tx_blocked)
-        virtio_net_transmit(v);
+    if (v->tx_blocked >> p->index & 1)
+        virtio_net_transmit(p);
     pthread_mutex_unlock(&v->vd.dev.lock);
 }
 
@@ -170,16 +180,17 @@ struct rx_buffers {
     uint8_t *total[2]; /* where the header's num_buffers is */
 };
 
-static struct virtq_chain *rx_next(struct virtio_net *v, struct rx_buffers *b, size_t need)
+static struct virtq_chain *rx_next(const struct net_pair *p, struct rx_buffers *b, size_t need)
 {
+    struct virtio_dev *vd = &p->card->vd;
     if (b->count == QUEUE_SIZE)
         return NULL;
     /* Arming asks for a notification of the next buffers: only when these are used up. */
-    struct virtq_chain *c = virtio_dev_pop(&v->vd, NET_QUEUE_RX);
-    if (!c && virtio_dev_arm(&v->vd, NET_QUEUE_RX))
-        c = virtio_dev_pop(&v->vd, NET_QUEUE_RX);
+    struct virtq_chain *c = virtio_dev_pop(vd, p->rx);
+    if (!c && virtio_dev_arm(vd, p->rx))
+        c = virtio_dev_pop(vd, p->rx);
     if (c && (c->readable_count || c->writable_bytes < need)) {
-        virtio_dev_fail(&v->vd);
+        virtio_dev_fail(vd);
         return NULL;
     }
     return c;
@@ -196,13 +207,13 @@ static void rx_put_header(struct virtq_chain *c, struct rx_buffers *b, const str
 }
 
 /* Fills buffers; false if they do not suffice. */
-static bool rx_fill(struct virtio_net *v, struct rx_buffers *b, const struct net_hdr *hdr,
+static bool rx_fill(const struct net_pair *p, struct rx_buffers *b, const struct net_hdr *hdr,
                     const uint8_t *frame, size_t len)
 {
-    bool merge = virtio_dev_has(&v->vd, NET_F_MRG_RXBUF);
+    bool merge = virtio_dev_has(&p->card->vd, NET_F_MRG_RXBUF);
     size_t done = 0;
     do {
-        struct virtq_chain *c = rx_next(v, b, b->count ? 1 : NET_HDR_SIZE);
+        struct virtq_chain *c = rx_next(p, b, b->count ? 1 : NET_HDR_SIZE);
         if (!c)
             return false;
         size_t before = done, head = b->count ? 0 : NET_HDR_SIZE;
@@ -215,19 +226,20 @@ static bool rx_fill(struct virtio_net *v, struct rx_buffers *b, const struct net
     return done == len;
 }
 
-static enum net_taken virtio_net_put(struct virtio_net *v, const struct net_hdr *hdr,
+static enum net_taken virtio_net_put(const struct net_pair *p, const struct net_hdr *hdr,
                                      const uint8_t *frame, size_t len)
 {
-    struct virtq *q = &v->vd.queues[NET_QUEUE_RX];
+    struct virtio_dev *vd = &p->card->vd;
+    struct virtq *q = &vd->queues[p->rx];
     struct rx_buffers b;
     b.count = 0;
-    if (!rx_fill(v, &b, hdr, frame, len)) {
-        if (!virtio_dev_queue_live(&v->vd, NET_QUEUE_RX))
+    if (!rx_fill(p, &b, hdr, frame, len)) {
+        if (!virtio_dev_queue_live(vd, p->rx))
             return NET_DROPPED;
         for (unsigned i = 0; i < b.count; i++)
             virtq_unpop(q);
         /* It would not fit if the driver gave all that it can. */
-        bool never = b.count && (b.count == q->size || !virtio_dev_has(&v->vd, NET_F_MRG_RXBUF));
+        bool never = b.count && (b.count == q->size || !virtio_dev_has(vd, NET_F_MRG_RXBUF));
         return never ? NET_DROPPED : NET_LATER;
     }
     *b.total[0] = (uint8_t)b.count;
@@ -235,27 +247,28 @@ static enum net_taken virtio_net_put(struct virtio_net *v, const struct net_hdr 
     for (unsigned i = 0; i < b.count; i++)
         virtq_fill(q, b.heads[i], b.written[i]);
     virtq_publish(q);
-    virtio_dev_signal(&v->vd, NET_QUEUE_RX);
+    virtio_dev_signal(vd, p->rx);
     return NET_TAKEN;
 }
 
 static enum net_taken virtio_net_receive(void *ctx, const struct net_hdr *hdr, const uint8_t *frame,
                                          size_t len)
 {
-    struct virtio_net *v = ctx;
+    const struct net_pair *p = ctx;
+    struct virtio_net *v = p->card;
     enum net_taken taken = NET_DROPPED;
     pthread_mutex_lock(&v->vd.dev.lock);
     /* The driver may have changed what it can do since the back end looked. */
-    if (virtio_dev_queue_live(&v->vd, NET_QUEUE_RX) && v->link &&
+    if (p->index < v->active && virtio_dev_queue_live(&v->vd, p->rx) && v->link &&
         net_hdr_valid(hdr, len, virtio_net_rx_offloads(v)) && virtio_net_wants(v, frame, len))
-        taken = virtio_net_put(v, hdr, frame, len);
+        taken = virtio_net_put(p, hdr, frame, len);
     pthread_mutex_unlock(&v->vd.dev.lock);
     return taken;
 }
 
 static void virtio_net_carrier(void *ctx)
 {
-    struct virtio_net *v = ctx;
+    struct virtio_net *v = ((const struct net_pair *)ctx)->card;
     pthread_mutex_lock(&v->vd.dev.lock);
     virtio_net_check_link(v);
     pthread_mutex_unlock(&v->vd.dev.lock);
@@ -273,12 +286,29 @@ static void virtio_net_notify(struct virtio_dev *vd, unsigned queue)
 {
     struct virtio_net *v = virtio_net_of(vd);
     net_set_offloads(v->net, virtio_net_rx_offloads(v));
-    if (queue == NET_QUEUE_TX)
-        virtio_net_transmit(v);
-    else if (queue == NET_QUEUE_RX)
-        net_accept(v->net);
-    else
+    if (queue == virtio_net_ctrl_queue(v)) {
         virtio_net_ctrl_notify(v);
+        return;
+    }
+    if (queue >= NET_QUEUES_OF_PAIR * v->active)
+        return;
+    struct net_pair *p = &v->pairs[queue / NET_QUEUES_OF_PAIR];
+    if (queue == p->tx)
+        virtio_net_transmit(p);
+    else
+        net_accept(p->net);
+}
+
+void virtio_net_serve(struct net_pair *p)
+{
+    net_accept(p->net);
+    virtio_net_transmit(p);
+}
+
+static void virtio_net_accept_all(const struct virtio_net *v)
+{
+    for (unsigned i = 0; i < v->pair_count; i++)
+        net_accept(v->pairs[i].net);
 }
 
 static void virtio_net_reset(struct virtio_dev *vd)
@@ -290,44 +320,56 @@ static void virtio_net_reset(struct virtio_dev *vd)
     v->tx_blocked = 0;
     virtio_net_ctrl_reset(v);
     virtio_net_update(v);
-    net_accept(v->net); /* what waits is not for the next driver */
+    virtio_net_accept_all(v); /* what waits is not for the next driver */
 }
 
 static const struct virtio_dev_ops virtio_net_dev_ops = {
     .device_id = DEVICE_ID,
-    .queue_count = 3,
     .queue_size = QUEUE_SIZE,
     .notify = virtio_net_notify,
     .reset = virtio_net_reset,
 };
 
+static uint16_t *rx_limit_of(struct virtio_net *v, unsigned pair)
+{
+    return pair ? &v->rx_limits[pair - 1] : &v->rx_limit;
+}
+
 static void virtio_net_pre_save(void *obj)
 {
     struct virtio_net *v = obj;
-    v->rx_limit = v->vd.queues[NET_QUEUE_RX].limit;
+    for (unsigned i = 0; i < v->pair_count; i++)
+        *rx_limit_of(v, i) = v->vd.queues[v->pairs[i].rx].limit;
 }
 
 /* Buffers of which the device knew already are used without arming, as they would have been. */
-static void virtio_net_load_limit(const struct virtio_net *v, struct virtq *q)
+static void virtio_net_load_limit(struct virtio_net *v, unsigned pair)
 {
-    if (q->ready && (uint16_t)(v->rx_limit - q->next_avail) <= q->size)
-        q->limit = v->rx_limit;
+    struct virtq *q = &v->vd.queues[v->pairs[pair].rx];
+    uint16_t limit = *rx_limit_of(v, pair);
+    if (q->ready && (uint16_t)(limit - q->next_avail) <= q->size)
+        q->limit = limit;
 }
 
 static int virtio_net_post_load(void *obj, struct error *err)
 {
     struct virtio_net *v = obj;
-    (void)err;
+    if (!v->active || v->active > v->pair_count)
+        return error_set(err, EINVAL,
+                         "saved state uses %u pairs of queues of a network card that has %u",
+                         v->active, v->pair_count);
     v->link = v->link != 0;
     v->announce = v->announce != 0;
-    v->tx_blocked = v->tx_blocked != 0;
+    v->tx_blocked &= (uint8_t)((1u << v->pair_count) - 1);
     v->offloads_set = v->offloads_set != 0;
-    virtio_net_load_limit(v, &v->vd.queues[NET_QUEUE_RX]);
+    for (unsigned i = 0; i < v->pair_count; i++)
+        virtio_net_load_limit(v, i);
     virtio_net_update(v);
     virtio_net_check_link(v);
-    net_accept(v->net);
-    if (v->tx_blocked)
-        net_ask_writable(v->net);
+    virtio_net_accept_all(v);
+    for (unsigned i = 0; i < v->pair_count; i++)
+        if (v->tx_blocked >> i & 1)
+            net_ask_writable(v->pairs[i].net);
     return 0;
 }
 
@@ -339,6 +381,8 @@ static const struct state_field virtio_net_fields[] = {
     STATE_FIELD(struct virtio_net, tx_blocked),
     STATE_FIELD(struct virtio_net, rx_mode),
     STATE_FIELD(struct virtio_net, rx_limit),
+    STATE_ARRAY_SINCE(struct virtio_net, rx_limits, 2),
+    STATE_FIELD_SINCE(struct virtio_net, active, 2),
     STATE_FIELD(struct virtio_net, offloads),
     STATE_FIELD(struct virtio_net, offloads_set),
     STATE_STRUCT(struct virtio_net, unicast, &virtio_net_table_state),
@@ -349,7 +393,7 @@ static const struct state_field virtio_net_fields[] = {
 
 static const struct state_table virtio_net_state = {
     .name = "virtio_net",
-    .version = 1,
+    .version = 2,
     .size = sizeof(struct virtio_net),
     .fields = virtio_net_fields,
     .pre_save = virtio_net_pre_save,
@@ -359,7 +403,8 @@ static const struct state_table virtio_net_state = {
 static void virtio_net_free(struct device *dev)
 {
     struct virtio_net *v = virtio_net_of(virtio_dev_of(dev));
-    net_set_card(v->net, NULL, NULL);
+    for (unsigned i = 0; i < v->pair_count; i++)
+        net_set_card(v->pairs[i].net, NULL, NULL);
     virtio_dev_fini(&v->vd);
     free(v);
 }
@@ -371,6 +416,19 @@ static const struct device_ops virtio_net_ops = {
     .free = virtio_net_free,
 };
 
+static void virtio_net_make_pairs(struct virtio_net *v)
+{
+    for (unsigned i = 0; i < v->pair_count; i++) {
+        struct net_pair *p = &v->pairs[i];
+        *p = (struct net_pair){.card = v,
+                               .net = net_queue(v->net, i),
+                               .rx = NET_QUEUES_OF_PAIR * i + NET_QUEUE_RX,
+                               .tx = NET_QUEUES_OF_PAIR * i + NET_QUEUE_TX,
+                               .index = i};
+        net_set_card(p->net, &virtio_net_card_ops, p);
+    }
+}
+
 struct device *virtio_net_new(struct addrspace *mem, struct irq_line irq, const char *id,
                               struct net *net, struct error *err)
 {
@@ -379,14 +437,20 @@ struct device *virtio_net_new(struct addrspace *mem, struct irq_line irq, const 
         error_set(err, ENOMEM, "out of memory for network card '%s'", id);
         return NULL;
     }
-    unsigned mtu = net_mtu(net);
-    if (virtio_dev_init(&v->vd, &virtio_net_ops, &virtio_net_dev_ops, mem, irq,
-                        FEATURES | (mtu ? VIRTIO_FEATURE(NET_F_MTU) : 0), id, err)) {
+    const unsigned mtu = net_mtu(net), pairs = net_queue_count(net);
+    uint64_t features = FEATURES;
+    features |= mtu ? VIRTIO_FEATURE(NET_F_MTU) : 0;
+    features |= pairs > 1 ? VIRTIO_FEATURE(NET_F_MQ) : 0;
+    if (virtio_dev_init(&v->vd, &virtio_net_ops, &virtio_net_dev_ops, mem, irq, features, id,
+                        err)) {
         free(v);
         return NULL;
     }
+    v->vd.queue_count = NET_QUEUES_OF_PAIR * pairs + 1;
     v->net = net;
+    v->pair_count = pairs;
+    le16_put(v->vd.config + CONFIG_MAX_PAIRS, (uint16_t)pairs);
     le16_put(v->vd.config + CONFIG_MTU, (uint16_t)mtu);
-    net_set_card(net, &virtio_net_card_ops, v);
+    virtio_net_make_pairs(v);
     return &v->vd.dev;
 }

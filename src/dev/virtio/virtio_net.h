@@ -1,7 +1,7 @@
 /*
- * virtio network card (virtio 1.2, section 5.1) over a struct net: one pair of queues and the
- * control queue; check sums and TCP segmentation left to the back end in both directions, mergeable
- * receive buffers, filters for addresses and VLANs.
+ * virtio network card (virtio 1.2, section 5.1) over a struct net: a pair of queues for each of the
+ * network's, and the control queue; check sums and TCP segmentation left to the back end in both
+ * directions, mergeable receive buffers, filters for addresses and VLANs.
  *
  * A frame that the back end does not take stays in the driver's queue; one from outside for which
  * the driver has no buffers waits in the back end.

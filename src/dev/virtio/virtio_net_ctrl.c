@@ -13,6 +13,7 @@ enum {
     CLASS_MAC = 1,
     CLASS_VLAN = 2,
     CLASS_ANNOUNCE = 3,
+    CLASS_MQ = 4,
     CLASS_GUEST_OFFLOADS = 5,
 };
 enum { ACK_OK = 0, ACK_ERR = 1 };
@@ -94,6 +95,7 @@ void virtio_net_ctrl_reset(struct virtio_net *v)
     v->rx_mode = 1u << NET_RX_PROMISC;
     v->offloads = 0;
     v->offloads_set = 0;
+    v->active = 1;
     v->unicast = v->multicast = (struct net_table){0};
     memset(v->vlans, 0, sizeof v->vlans);
 }
@@ -181,6 +183,18 @@ static bool ctrl_guest_offloads(struct virtio_net *v, struct virtq_chain *c, uin
     return true;
 }
 
+static bool ctrl_pairs(struct virtio_net *v, struct virtq_chain *c, uint8_t command)
+{
+    uint8_t raw[2];
+    if (command || !virtio_dev_has(&v->vd, NET_F_MQ) || !take(c, raw, sizeof raw))
+        return false;
+    unsigned pairs = le16_get(raw);
+    if (!pairs || pairs > v->pair_count)
+        return false;
+    v->active = (uint16_t)pairs;
+    return true;
+}
+
 static bool ctrl_command(struct virtio_net *v, struct virtq_chain *c)
 {
     uint8_t head[2];
@@ -195,6 +209,8 @@ static bool ctrl_command(struct virtio_net *v, struct virtq_chain *c)
         return ctrl_vlan(v, c, head[1]);
     case CLASS_ANNOUNCE:
         return ctrl_announce(v, head[1]);
+    case CLASS_MQ:
+        return ctrl_pairs(v, c, head[1]);
     case CLASS_GUEST_OFFLOADS:
         return ctrl_guest_offloads(v, c, head[1]);
     default:
@@ -204,10 +220,11 @@ static bool ctrl_command(struct virtio_net *v, struct virtq_chain *c)
 
 void virtio_net_ctrl_notify(struct virtio_net *v)
 {
+    const unsigned queue = virtio_net_ctrl_queue(v), active = v->active;
     struct virtq_chain *c;
-    if (!virtio_dev_arm(&v->vd, NET_QUEUE_CTRL))
+    if (!virtio_dev_arm(&v->vd, queue))
         return;
-    while ((c = virtio_dev_pop(&v->vd, NET_QUEUE_CTRL))) {
+    while ((c = virtio_dev_pop(&v->vd, queue))) {
         if (!c->writable_bytes) {
             virtio_dev_fail(&v->vd);
             break;
@@ -215,7 +232,9 @@ void virtio_net_ctrl_notify(struct virtio_net *v)
         uint8_t ack = ctrl_command(v, c) ? ACK_OK : ACK_ERR;
         virtq_chain_write(c, &ack, 1);
         virtio_net_update(v);
-        virtq_push(&v->vd.queues[NET_QUEUE_CTRL], c, 1);
+        virtq_push(&v->vd.queues[queue], c, 1);
     }
-    virtio_dev_signal(&v->vd, NET_QUEUE_CTRL);
+    virtio_dev_signal(&v->vd, queue);
+    for (unsigned i = active; i < v->active; i++)
+        virtio_net_serve(&v->pairs[i]);
 }

@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { NET_QUEUE_RX = 0, NET_QUEUE_TX = 1, NET_QUEUE_CTRL = 2 };
+/* Queues (section 5.1.2): receive and transmit by turns, then the control queue. */
+enum { NET_QUEUE_RX = 0, NET_QUEUE_TX = 1, NET_QUEUES_OF_PAIR = 2 };
 
 /* Feature bits (section 5.1.3). */
 enum {
@@ -29,6 +30,7 @@ enum {
     NET_F_CTRL_VLAN = 19,
     NET_F_CTRL_RX_EXTRA = 20,
     NET_F_GUEST_ANNOUNCE = 21,
+    NET_F_MQ = 22,
     NET_F_CTRL_MAC_ADDR = 23,
 };
 
@@ -51,21 +53,41 @@ struct net_table {
     uint8_t macs[NET_TABLE_MAX * NET_MAC_SIZE];
 };
 
+struct virtio_net;
+
+/* A pair of queues, whose frames go over a queue of the back end. */
+struct net_pair {
+    struct virtio_net *card;
+    struct net *net;
+    unsigned rx, tx; /* queues */
+    unsigned index;
+};
+
 struct virtio_net {
     struct virtio_dev vd;
     struct net *net;
+    struct net_pair pairs[NET_MAX_QUEUES];
+    unsigned pair_count;
     bool unplugged; /* virtio_net_set_link */
 
     uint8_t mac[NET_MAC_SIZE];
     uint8_t link, announce; /* as the driver has been told */
-    uint8_t tx_blocked;     /* the back end was busy */
+    uint8_t tx_blocked;     /* 1 << pair: the back end was busy */
     uint8_t rx_mode;        /* 1 << NET_RX_... */
-    uint16_t rx_limit;      /* of the receive queue, in saved state: when it is armed next */
-    uint64_t offloads;      /* guest offloads by CTRL_GUEST_OFFLOADS: feature bits */
-    uint8_t offloads_set;   /* the driver has given them */
+    /* Of the receive queues, in saved state: when each is armed next. Of the first, the others. */
+    uint16_t rx_limit, rx_limits[NET_MAX_QUEUES - 1];
+    uint16_t active;      /* pairs that the driver uses */
+    uint64_t offloads;    /* guest offloads by CTRL_GUEST_OFFLOADS: feature bits */
+    uint8_t offloads_set; /* the driver has given them */
     struct net_table unicast, multicast;
     uint64_t vlans[NET_VLANS / 64];
 };
+
+/* The control queue, which is behind the pairs that the driver knows of. */
+static inline unsigned virtio_net_ctrl_queue(const struct virtio_net *v)
+{
+    return NET_QUEUES_OF_PAIR * (virtio_dev_has(&v->vd, NET_F_MQ) ? v->pair_count : 1);
+}
 
 /* virtio_net_ctrl.c: power-on values of what the control queue sets. */
 void virtio_net_ctrl_reset(struct virtio_net *v);
@@ -75,5 +97,7 @@ void virtio_net_ctrl_notify(struct virtio_net *v);
 bool virtio_net_wants(const struct virtio_net *v, const uint8_t *frame, size_t len);
 extern const struct state_table virtio_net_table_state;
 
-/* virtio_net.c: what follows from the state: configuration space, the back end's offloads. */
+/* virtio_net.c: what follows from the state: configuration space, the back end's settings. */
 void virtio_net_update(struct virtio_net *v);
+/* For a pair that has become active: what the driver has asked for already. */
+void virtio_net_serve(struct net_pair *p);
