@@ -45,6 +45,17 @@ static void bring_up(int fd)
     assert_int_equal(ioctl(fd, SIOCSARP, &arp), 0);
 }
 
+/* The host's end, for frames as frame_make makes them. */
+static int frame_socket(void)
+{
+    int raw = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
+    struct sockaddr_ll where = {.sll_family = AF_PACKET,
+                                .sll_protocol = htons(0x88b5),
+                                .sll_ifindex = (int)if_nametoindex(NAME)};
+    assert_int_equal(bind(raw, (struct sockaddr *)&where, sizeof where), 0);
+    return raw;
+}
+
 /* The next frame of a type; others, which the host sends by itself, are passed over. */
 static unsigned wait_for_type(struct card *c, struct loop *loop, unsigned type)
 {
@@ -66,11 +77,7 @@ static void frames(void **state)
     assert_true(net_carrier(c->net));
     int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bring_up(udp);
-    int raw = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
-    struct sockaddr_ll where = {.sll_family = AF_PACKET,
-                                .sll_protocol = htons(0x88b5),
-                                .sll_ifindex = (int)if_nametoindex(NAME)};
-    assert_int_equal(bind(raw, (struct sockaddr *)&where, sizeof where), 0);
+    int raw = frame_socket();
 
     frame_make(frame, sizeof frame, 0xff, 2);
     assert_int_equal(card_send(c, frame, sizeof frame), 0);
@@ -153,11 +160,7 @@ static void two_queues(void **state)
     assert_non_null(strstr(err.msg, "queues=N"));
     int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     bring_up(udp);
-    int raw = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(0x88b5));
-    struct sockaddr_ll where = {.sll_family = AF_PACKET,
-                                .sll_protocol = htons(0x88b5),
-                                .sll_ifindex = (int)if_nametoindex(NAME)};
-    assert_int_equal(bind(raw, (struct sockaddr *)&where, sizeof where), 0);
+    int raw = frame_socket();
 
     net_set_active(c->net, 2);
     frame_make(frame, sizeof frame, 0xff, 2);
