@@ -84,6 +84,16 @@ const struct verb verb_help = {
     .run = run_help,
 };
 
+/* Behind an action's name, too, as in disk create --help; what follows a program is the program's.
+ */
+static bool asks_for_help(int argc, char **argv, const struct verb *v)
+{
+    const char *last = argv[argc - 1];
+    if (argc == 3)
+        return !strcmp(last, "--help") || !strcmp(last, "-h");
+    return argc > 3 && v != &verb_exec && !strcmp(last, "--help");
+}
+
 int main(int argc, char **argv)
 {
     if (handler_called())
@@ -100,7 +110,7 @@ int main(int argc, char **argv)
     const struct verb *v = verb_find(name);
     if (!v)
         return fail_verb(name);
-    if (argc == 3 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h")))
+    if (asks_for_help(argc, argv, v))
         return run_help(1, &argv[1]);
     return v->run(argc - 2, argv + 2);
 }

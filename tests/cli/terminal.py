@@ -142,6 +142,9 @@ def test_help():
     for option in ("engine", "cpus", "memory", "kernel", "initrd", "append", "firmware", "disk",
                    "console", "deterministic", "lockstep", "stats", "dump-dtb", "gdb"):
         check(code == 0 and "--" + option in text(out), "--%s is not in the help" % option, out)
+    for words in (["disk", "create", "--help"], ["run", "--cpus", "2", "--help"], ["disk", "-h"]):
+        code, out, _ = run(words)
+        check(code == 0 and out.startswith(b"usage: guise " + words[0].encode()), "help", out)
     code, out, _ = run(["version"])
     check(code == 0 and out.startswith(b"guise "), "version", out)
 
