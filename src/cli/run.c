@@ -636,6 +636,18 @@ static int run_lockstep(struct run_settings *s, struct error *err)
     return code;
 }
 
+/* Those of the disks that a disk is over: they are what their own machines made of them. */
+static void open_archives_below(struct archive *a, const struct store *store,
+                                const struct vm_disk *disk)
+{
+    const struct block_options options = {.format = disk->format, .readonly = true};
+    struct block *b = block_open(disk->path, &options, NULL);
+    for (const struct block *at = b ? block_backing(b) : NULL; at; at = block_backing(at))
+        if (!block_is_remote(block_path(at)))
+            archive_put_below(a, store, block_path(at));
+    block_free(b);
+}
+
 /*
  * Where translations of a machine with this disk are kept: it is the first that the guest writes
  * to, so that machines of others, who may have what this one has for reading, have their own.
@@ -643,14 +655,16 @@ static int run_lockstep(struct run_settings *s, struct error *err)
 static struct archive *open_archive(const struct run_settings *s)
 {
     struct error err = {0};
-    const char *disk = NULL;
+    const struct vm_disk *disk = NULL;
     for (unsigned i = 0; i < s->vm.disk_count && !disk; i++)
         if (!s->vm.disks[i].readonly && !block_is_remote(s->vm.disks[i].path))
-            disk = s->vm.disks[i].path;
+            disk = &s->vm.disks[i];
     if (!disk || s->no_cache || s->vm.deterministic)
         return NULL;
     struct store *store = cache_open(&err);
-    struct archive *archive = store ? store_archive(store, disk, &err) : NULL;
+    struct archive *archive = store ? store_archive(store, disk->path, &err) : NULL;
+    if (archive)
+        open_archives_below(archive, store, disk);
     store_free(store);
     if (!archive && s->stats)
         fprintf(stderr, "guise: %s\n", err.msg);

@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -52,6 +53,7 @@ struct archive_entry {
 
 struct archive {
     int fd;
+    struct archive *below; /* NULL: none */
     uint64_t limit, end;
     struct archive_head head; /* magic 0: not begun */
     pthread_mutex_t lock;     /* of all below, and of end */
@@ -102,19 +104,21 @@ static uint64_t archive_limit(void)
     return limit.rlim_cur;
 }
 
-static int archive_open(const struct store *s, const char *name, struct error *err)
+/* Alone, or together with others that read it, as which it must be there. */
+static int archive_open(const struct store *s, const char *name, bool read, struct error *err)
 {
     int dir = store_directory(s, true);
     if (dir < 0)
         return error_set(err, -dir, "%s: %s", store_path(s), strerror(-dir));
     store_shrink(s, dir);
-    int fd = openat(dir, name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK, 0600);
+    const int how = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
+    int fd = openat(dir, name, how | (read ? O_RDONLY : O_RDWR | O_CREAT), 0600);
     struct stat st;
     int rc = fd < 0 ? -errno : 0;
     close(dir);
     if (!rc && (fstat(fd, &st) < 0 || !store_owned(&st, S_IFREG)))
         rc = -EPERM;
-    if (!rc && flock(fd, LOCK_EX | LOCK_NB) < 0)
+    if (!rc && flock(fd, LOCK_NB | (read ? LOCK_SH : LOCK_EX)) < 0)
         rc = -errno;
     if (!rc)
         return fd;
@@ -123,13 +127,14 @@ static int archive_open(const struct store *s, const char *name, struct error *e
     return error_set(err, -rc, "%s/%s: %s", store_path(s), name, strerror(-rc));
 }
 
-struct archive *store_archive(const struct store *s, const char *disk, struct error *err)
+static struct archive *archive_new(const struct store *s, const char *disk, bool read,
+                                   struct error *err)
 {
     char name[STORE_NAME];
     if (archive_name(name, disk, err))
         return NULL;
     struct archive *a = calloc(1, sizeof *a);
-    int fd = a ? archive_open(s, name, err) : error_set(err, ENOMEM, "out of memory");
+    int fd = a ? archive_open(s, name, read, err) : error_set(err, ENOMEM, "out of memory");
     if (fd < 0) {
         free(a);
         return NULL;
@@ -140,10 +145,28 @@ struct archive *store_archive(const struct store *s, const char *disk, struct er
     return a;
 }
 
+struct archive *store_archive(const struct store *s, const char *disk, struct error *err)
+{
+    return archive_new(s, disk, false, err);
+}
+
+void archive_put_below(struct archive *a, const struct store *s, const char *disk)
+{
+    struct archive *below = archive_new(s, disk, true, NULL);
+    if (!below)
+        return;
+    /* What is used last is thrown away last. */
+    futimens(below->fd, NULL);
+    while (a->below)
+        a = a->below;
+    a->below = below;
+}
+
 void archive_free(struct archive *a)
 {
     if (!a)
         return;
+    archive_free(a->below);
     close(a->fd);
     pthread_mutex_destroy(&a->lock);
     free(a->entries);
@@ -208,8 +231,23 @@ static bool archive_same(const struct archive_head *x, const struct archive_head
 
 static void archive_anew(struct archive *a, const struct archive_head *head)
 {
+    a->count = 0;
+    a->end = sizeof *head;
+    memset(a->heads, 0, sizeof a->heads);
     if (ftruncate(a->fd, 0) < 0 || pwrite(a->fd, head, sizeof *head, 0) != (ssize_t)sizeof *head)
         a->full = true;
+}
+
+/* What is in the file, if it begins like this. */
+static void archive_take(struct archive *a, const struct archive_head *head)
+{
+    struct archive_head found;
+    struct stat st;
+    a->head = *head;
+    a->end = sizeof *head;
+    if (fstat(a->fd, &st) == 0 && pread(a->fd, &found, sizeof found, 0) == (ssize_t)sizeof found &&
+        archive_same(&found, head))
+        archive_scan(a, (uint64_t)st.st_size);
 }
 
 bool archive_begin(struct archive *a, uint64_t exts, uint64_t build, uint64_t host)
@@ -219,28 +257,19 @@ bool archive_begin(struct archive *a, uint64_t exts, uint64_t build, uint64_t ho
                                 .exts = exts,
                                 .build = build,
                                 .host = host};
-    struct archive_head found;
-    struct stat st;
     head.sum = XXH3_64bits(&head, offsetof(struct archive_head, sum));
     if (a->head.magic[0])
         return archive_same(&a->head, &head);
-    a->head = head;
-    a->end = sizeof head;
-    if (fstat(a->fd, &st) == 0 && pread(a->fd, &found, sizeof found, 0) == (ssize_t)sizeof found &&
-        archive_same(&found, &head))
-        archive_scan(a, (uint64_t)st.st_size);
-    if (!a->count || a->end >= a->limit / 8 * 7) {
-        a->count = 0;
-        a->end = sizeof head;
-        memset(a->heads, 0, sizeof a->heads);
+    for (struct archive *each = a; each; each = each->below)
+        archive_take(each, &head);
+    if (!a->count || a->end >= a->limit / 8 * 7)
         archive_anew(a, &head);
-    }
     return true;
 }
 
 /* ---- use ---- */
 
-uint32_t archive_get(struct archive *a, uint64_t page, uint32_t place, void *to)
+static uint32_t archive_get_here(struct archive *a, uint64_t page, uint32_t place, void *to)
 {
     pthread_mutex_lock(&a->lock);
     const struct archive_entry *found = archive_find(a, page, place);
@@ -255,21 +284,31 @@ uint32_t archive_get(struct archive *a, uint64_t page, uint32_t place, void *to)
     return e.size;
 }
 
+uint32_t archive_get(struct archive *a, uint64_t page, uint32_t place, void *to)
+{
+    uint32_t size = 0;
+    for (; a && !size; a = a->below)
+        size = archive_get_here(a, page, place, to);
+    return size;
+}
+
 void archive_each(struct archive *a, uint64_t page, void (*fn)(void *ctx, uint32_t place),
                   void *ctx)
 {
-    pthread_mutex_lock(&a->lock);
-    for (uint32_t i = *archive_chain(a, page); i; i = a->entries[i - 1].next)
-        if (a->entries[i - 1].page == page)
-            fn(ctx, a->entries[i - 1].place);
-    pthread_mutex_unlock(&a->lock);
+    for (; a; a = a->below) {
+        pthread_mutex_lock(&a->lock);
+        for (uint32_t i = *archive_chain(a, page); i; i = a->entries[i - 1].next)
+            if (a->entries[i - 1].page == page)
+                fn(ctx, a->entries[i - 1].place);
+        pthread_mutex_unlock(&a->lock);
+    }
 }
 
-/* The index knows it when it is there. */
 static bool archive_write(struct archive *a, const struct archive_record *r, const void *bytes)
 {
-    return pwrite(a->fd, bytes, r->size, (off_t)(a->end + sizeof *r)) == (ssize_t)r->size &&
-           pwrite(a->fd, r, sizeof *r, (off_t)a->end) == (ssize_t)sizeof *r;
+    const struct iovec iov[] = {{(void *)(uintptr_t)r, sizeof *r},
+                                {(void *)(uintptr_t)bytes, r->size}};
+    return pwritev(a->fd, iov, 2, (off_t)a->end) == (ssize_t)(sizeof *r + r->size);
 }
 
 void archive_add(struct archive *a, uint64_t page, uint32_t place, const void *bytes, uint32_t size)

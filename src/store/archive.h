@@ -3,9 +3,12 @@
  * the store's directory for each disk, to which records are appended while the machine runs.
  *
  * It is opened before the machine is confined, and by one process at a time. Nobody but machines
- * with this disk reads what is in it: code in it is executed, and who has broken out of a guest
- * into its process can write to the file. So it is found by the disk's file itself (device, inode
- * and time of birth), and a copy of a disk has an archive of its own.
+ * with this disk, or with one that is over it, reads what is in it: code in it is executed, and who
+ * has broken out of a guest into its process can write to the file. So it is found by the disk's
+ * file itself (device, inode and time of birth), and a copy of a disk has an archive of its own.
+ *
+ * An archive can be over others, which are read where it has nothing, and not written: those of the
+ * disks that this one takes its contents from.
  *
  * In the file: head, then records, each with its place and a checksum. An index in memory is made
  * by going through it; a record that a writer did not finish ends it. A record is copied out, then
@@ -23,7 +26,12 @@ struct archive;
 
 /* Opens the archive of a disk. NULL: there is to be none, or it may not be used: *err says why. */
 struct archive *store_archive(const struct store *s, const char *disk, struct error *err);
-void archive_free(struct archive *a); /* or NULL */
+/*
+ * Puts the archive of another disk below it and those that are there already, if that disk has one
+ * that may be used. Before archive_begin.
+ */
+void archive_put_below(struct archive *a, const struct store *s, const char *disk);
+void archive_free(struct archive *a); /* with those below; or NULL */
 
 /*
  * What the records depend on besides the disk; each engine says so before it uses any. Records made

@@ -159,6 +159,53 @@ static void test_of_one_disk(void **state)
     assert_int_equal(err.code, ENOENT);
 }
 
+/* The archive of a disk over the first, which reads what that one's has. */
+static struct archive *open_over(uint64_t build)
+{
+    struct error err = {0};
+    char over[sizeof disk + 8];
+    snprintf(over, sizeof over, "%s.over", disk);
+    close(open(over, O_WRONLY | O_CREAT, 0600));
+    struct archive *a = try_open(over, &err);
+    struct store *s = store_new(0, &err);
+    assert_non_null(a);
+    assert_non_null(s);
+    archive_put_below(a, s, "/dev/null");
+    archive_put_below(a, s, disk);
+    store_free(s);
+    assert_true(archive_begin(a, 1, build, 3));
+    return a;
+}
+
+static void test_below(void **state)
+{
+    (void)state;
+    struct error err = {0};
+    struct archive *a = open_archive(BUILD);
+    add_all(a);
+    archive_free(a);
+    a = open_over(BUILD);
+    assert_null(try_open(disk, &err)); /* not to be written meanwhile */
+    assert_int_equal(count(a), RECORDS);
+    archive_add(a, RECORDS, 0, "new", 3);
+    unsigned places = 0;
+    archive_each(a, 7, note_place, &places);
+    assert_int_equal(places, (1 << 10) - 1);
+    archive_free(a);
+
+    /* What is new is the upper one's. */
+    a = open_archive(BUILD);
+    assert_int_equal(count(a), RECORDS);
+    assert_int_equal(archive_get(a, RECORDS, 0, buffer), 0);
+    archive_free(a);
+    a = open_over(BUILD);
+    assert_int_equal(archive_get(a, RECORDS, 0, buffer), 3);
+    archive_free(a);
+    a = open_over(BUILD + 1);
+    assert_int_equal(count(a), 0);
+    archive_free(a);
+}
+
 struct found {
     char name[64];
     int dir;
@@ -283,7 +330,7 @@ int main(void)
         T(test_comes_back),  T(test_of_another_build),
         T(test_of_one_disk), T(test_damage),
         T(test_torn),        T(test_full),
-        T(test_of_others),
+        T(test_of_others),   T(test_below),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import harness
-from harness import Machine, Skip, check, linux, scratch, seed, text
+from harness import Machine, Skip, check, linux, run, scratch, seed, text
 
 WORK = ("for i in 1 2 3; do (md5sum /bin/busybox; awk 'BEGIN {for (i = 0; i < 20000; i++) "
         "x += i * 1.5; print x}'; ls -lR /sys >/dev/null) & done; wait")
@@ -32,7 +32,7 @@ class Place:
     def run(self, *more, disk=None):
         """(regions compiled, regions loaded) of a boot with some work in it."""
         with Machine(["run", "--engine", "dbt", "--stats", "--disk",
-                      (disk or self.disk) + ",format=raw", *linux("console=ttyS0 quiet"), *more],
+                      disk or self.disk + ",format=raw", *linux("console=ttyS0 quiet"), *more],
                      seconds=120) as m:
             m.login()
             out = m.shell(WORK)
@@ -58,8 +58,29 @@ def test_second_run():
         check(loaded == 0 and compiled > first // 2, "--no-cache: %d, %d" % (compiled, loaded))
         # A copy is another disk.
         shutil.copyfile(place.disk, directory + "/copy")
-        _, again = place.run(disk=directory + "/copy")
+        _, again = place.run(disk=directory + "/copy,format=raw")
         check(again < loaded + first // 2 and len(place.files()) == 2, "a copy has loaded %d" % again)
+
+
+def test_disk_over_it():
+    """A machine with a disk over another one has what that one's has made, and does not change it."""
+    with scratch() as directory:
+        place = Place(directory)
+        first, _ = place.run()
+        path, = place.files()
+        with open(path, "rb") as file:
+            made = file.read()
+        for name, backing, what in (("middle", "disk", "raw"), ("top", "middle", "qcow2")):
+            code, _, err = run(["disk", "create", "--format", "qcow2", "--backing",
+                                directory + "/" + backing, "--backing-format", what,
+                                directory + "/" + name])
+            check(code == 0, "disk create", err)
+        compiled, loaded = place.run(disk=directory + "/top")
+        check(loaded > first // 2 and compiled < first // 3,
+              "%d compiled below; %d above it, and %d loaded" % (first, compiled, loaded))
+        with open(path, "rb") as file:
+            check(file.read() == made, "what is below was changed")
+        check(len(place.files()) == 2, "files: %r" % place.files())
 
 
 def test_two_harts():
