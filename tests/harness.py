@@ -68,6 +68,12 @@ def wait_until(condition, message, seconds=20):
         time.sleep(0.02)
 
 
+def need_speed():
+    """For what takes long and is about something else than the engine."""
+    if engine == "interp" and not os.environ.get("GUISE_LONG"):
+        raise Skip("the translator does it; GUISE_LONG=1 has the interpreter do it, too")
+
+
 def tool(name):
     path = shutil.which(name)
     if not path:
@@ -227,6 +233,11 @@ class Terminal:
         if code:
             self.fail("%r ended with %d" % (command, code))
         return output
+
+    def start(self, command):
+        """Has a command run meanwhile. It is no child of the shell: busybox's loses a key, or its
+        echo, when a child ends while it reads."""
+        self.shell("(%s &)" % command)
 
     def shell_code(self, command, seconds=None):
         # What is typed is echoed: there the mark is not followed by a number.

@@ -210,7 +210,7 @@ def machine_system(command_of):
 
 def initramfs(binary, build_directory):
     return guest("initramfs", "--init", ROOT + "/bench/lib/init", "--modules", "", "--add",
-                 "programs=" + binary, "-o", os.path.join(build_directory, "bench/programs.cpio.gz"))
+                 "programs=" + binary, "-o", os.path.join(build_directory, "bench/programs.cpio"))
 
 
 def qemu_system(qemu, kernel, initrd):

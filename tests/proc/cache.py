@@ -4,7 +4,7 @@ has happened to the files.
 
     tests/proc/cache.py GUISE [test_NAME...]
 
-GUISE_KILLS is how many processes test_killed kills, 24 by default."""
+GUISE_KILLS is how many processes test_killed kills, 16 by default."""
 
 import os
 import random
@@ -81,8 +81,8 @@ def test_second_run(cache):
 
 @with_short_runs
 def test_many_at_once(cache):
-    for _ in range(2):
-        for process in [cache.start() for _ in range(24)]:
+    for processes in (24, 8):
+        for process in [cache.start() for _ in range(processes)]:
             cache.end(process)
     code, out, _ = cache.verb("verify")
     check(code == 0, "verify", out)
@@ -92,7 +92,7 @@ def test_many_at_once(cache):
 @with_cache
 def test_killed(cache):
     chance = random.Random(seed())
-    for _ in range(int(os.environ.get("GUISE_KILLS", "24"))):
+    for _ in range(int(os.environ.get("GUISE_KILLS", "16"))):
         process = cache.start()
         try:
             process.wait(chance.random() * 1.5)

@@ -25,7 +25,7 @@ import zlib
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
 # pylint: disable=wrong-import-position
 import harness
-from harness import Skip, check, guest, main, require_exec, run, text
+from harness import Skip, check, guest, main, need_speed, require_exec, run, text
 
 SECONDS = 300
 
@@ -346,6 +346,7 @@ sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
 
 
 def test_python_asyncio():
+    need_speed()
     script = """
 import asyncio, sys
 async def main():
@@ -432,6 +433,7 @@ def test_sqlite():
 
 
 def test_xz_gzip_zstd_bzip2():
+    need_speed()
     data = sample(150000)
     with Place() as place:
         packed = place.run("bin/xz", "-T1", "-c", stdin=data)
@@ -474,6 +476,7 @@ def test_tar():
 
 
 def test_openssl():
+    need_speed()
     data = sample(150000)
     with Place() as place:
         place.write("data", data)

@@ -27,9 +27,10 @@ def boot(directory, *args, modules=MODULES):
 
 def press_and_read(m, c):
     """The events that a press brings."""
-    m.shell("dd if=/dev/input/event0 of=/events bs=24 count=4 2>/dev/null & sleep 1")
+    m.start("(dd if=/dev/input/event0 of=/events bs=24 count=4 2>/dev/null; echo >/read)")
+    m.shell("sleep 1")
     c.call("power-button")
-    m.shell("wait")
+    m.shell("until [ -e /read ]; do sleep 0.1; done; rm /read")
     dump = m.shell("hexdump -v -e '1/1 \"%02x\"' /events").strip()
     return [KEY.unpack(raw) for raw in re.findall(b"(?s).{24}", bytes.fromhex(dump))]
 
@@ -42,9 +43,10 @@ def test_power_button():
             devices = m.shell("cat /proc/bus/input/devices")
             check('Name="guise power button"' in devices, devices)
             check(press_and_read(m, c) == PRESS, "the events of a press")
-            c.call("reset")
-            m.login()
-            check(press_and_read(m, c) == PRESS, "the events of a press after a reset")
+            if bus == "mmio":
+                c.call("reset")
+                m.login()
+                check(press_and_read(m, c) == PRESS, "the events of a press after a reset")
             m.shell("mkdir -p /etc/acpi/PWRF /var/log /var/run && printf '#!/bin/sh\\npoweroff -f\\n' "
                     ">/etc/acpi/PWRF/00000080 && chmod +x /etc/acpi/PWRF/00000080 && acpid && sleep 2")
             c.call("power-button")

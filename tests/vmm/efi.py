@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import harness
-from harness import Failure, Machine, Skip, check, guest, run, scratch, text, tool
+from harness import Failure, Machine, check, guest, need_speed, run, scratch, text, tool
 
 MB = 1 << 20
 GUID = "12345678-1234-1234-1234-123456789abc"
@@ -89,11 +89,6 @@ def expect_linux(m):
 def off(m):
     m.send(b"poweroff -f\n")
     m.end(0)
-
-
-def need_speed():
-    if harness.engine == "interp" and not os.environ.get("GUISE_LONG"):
-        raise Skip("one boot is enough for the interpreter; GUISE_LONG=1 does all")
 
 
 def test_edk2_mmio():

@@ -63,8 +63,7 @@ def receive(s, count):
 def echo(directory, m, data):
     """The guest sends back what it gets."""
     s = connect(directory + "/agent")
-    m.shell("(head -c %d > /tmp/in; cat /tmp/in >&0) <> /dev/virtio-ports/%s & sleep 0" %
-            (len(data), AGENT))
+    m.start("(head -c %d > /tmp/in; cat /tmp/in >&0) <> /dev/virtio-ports/%s" % (len(data), AGENT))
     s.sendall(data)
     back = receive(s, len(data))
     check(hashlib.sha256(back).digest() == hashlib.sha256(data).digest(), "what comes back differs")
@@ -107,7 +106,7 @@ def test_clients():
               "no end of file where nobody is connected")
         # A reader has what a client wrote that has left, and then the end of file.
         s = connect(directory + "/second")
-        m.shell("(cat /dev/virtio-ports/second > /tmp/got; echo done >> /tmp/got) & sleep 0")
+        m.start("(cat /dev/virtio-ports/second > /tmp/got; echo done >> /tmp/got)")
         s.sendall(b"last words\n")
         wait_until(lambda: "last words" in m.shell("cat /tmp/got"), "nothing came")
         s.close()
@@ -118,7 +117,7 @@ def test_clients():
         s.close()
         time.sleep(0.3 * FACTOR)
         s = connect(directory + "/agent")
-        m.shell("(head -n 1 < %s > /tmp/heard) & sleep 0" % port)
+        m.start("head -n 1 < %s > /tmp/heard" % port)
         time.sleep(0.5 * FACTOR)
         s.sendall(b"heard\n")
         wait_until(lambda: m.shell("cat /tmp/heard").strip(), "nothing came")
@@ -141,8 +140,8 @@ def test_slow_reader():
         start(m)
         s = connect(directory + "/agent")
         m.shell("dd if=/dev/urandom of=/tmp/data bs=64k count=96 2>/dev/null")
-        m.shell("(dd if=/tmp/data of=/dev/virtio-ports/%s bs=32k 2>/dev/null; echo done > /tmp/done) & "
-                "sleep 0" % AGENT)
+        m.start("(dd if=/tmp/data of=/dev/virtio-ports/%s bs=32k 2>/dev/null; echo done > /tmp/done)"
+                % AGENT)
         time.sleep(2 * FACTOR)
         check(m.shell_code("test -e /tmp/done")[0], "6 MB went where nobody reads")
         got = hashlib.sha256(receive(s, 96 << 16)).hexdigest()

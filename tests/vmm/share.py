@@ -15,7 +15,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import harness
-from harness import Machine, check, guest, linux, run, scratch, text, tool
+from harness import Machine, check, guest, linux, need_speed, run, scratch, text, tool
 
 HERE = os.path.dirname(os.path.realpath(__file__))
 MOUNT = "mkdir -p /mnt; mount -t virtiofs share /mnt"
@@ -135,6 +135,7 @@ def test_readonly():
 
 
 def test_two_on_pci():
+    need_speed()
     with folder() as (directory, shared):
         os.mkdir(directory + "/two,and a comma")
         with boot(directory, "--bus", "pci", "--irqchip", "aia", "--cpus", "2", "--share", shared,

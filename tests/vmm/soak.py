@@ -56,6 +56,17 @@ def memory_kib(pid):
     return int(fields["RssAnon"].split()[0])
 
 
+def memory_growth(samples):
+    """The process must not grow from the second quarter of its life to the last: (when, KiB)."""
+    quarter = len(samples) // 4
+    early = [kib for _, kib in samples[quarter:2 * quarter]]
+    late = [kib for _, kib in samples[3 * quarter:]]
+    if not early:
+        return
+    print("memory: %d KiB in the second quarter, %d in the last" % (max(early), max(late)))
+    check(max(late) - max(early) < QUIET_KIB, "the process grows")
+
+
 class Soak:
     def __init__(self, machine, native, seconds):
         self.machine, self.native = machine, native
@@ -86,20 +97,11 @@ class Soak:
             if not self.memory or time.monotonic() > self.memory[-1][0] + 2:
                 self.memory.append((time.monotonic(), memory_kib(self.machine.process.pid)))
         self.check_progress()
-        self.check_memory()
+        memory_growth(self.memory)
 
     def check_progress(self):
         for what, when in self.last.items():
             check(what == "start" or time.monotonic() - when < SILENCE, "%s hangs" % what)
-
-    def check_memory(self):
-        quarter = len(self.memory) // 4
-        early = [kib for _, kib in self.memory[quarter:2 * quarter]]
-        late = [kib for _, kib in self.memory[3 * quarter:]]
-        if not early:
-            return
-        print("memory: %d KiB in the second quarter, %d in the last" % (max(early), max(late)))
-        check(max(late) - max(early) < QUIET_KIB, "the process grows")
 
 
 def main():
