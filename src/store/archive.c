@@ -24,6 +24,7 @@
 #define ARCHIVE_VERSION 1u
 #define RECORD_MAGIC 0x64726352u
 #define HEADS 16384u
+#define WINDOW (UINT64_C(1) << 18)
 
 /* ---- the form of the file ---- */
 
@@ -215,13 +216,34 @@ static bool record_good(const struct archive_record *r, uint64_t at, uint64_t fi
            at + sizeof *r + r->size <= file;
 }
 
+/* A part of the file in memory: a call for each record would take longer than all that is read. */
+struct archive_window {
+    uint8_t *bytes; /* WINDOW */
+    uint64_t at, size;
+};
+
+static bool window_record(struct archive_window *w, int fd, uint64_t at, struct archive_record *r)
+{
+    if (at < w->at || at + sizeof *r > w->at + w->size) {
+        ssize_t got = pread(fd, w->bytes, WINDOW, (off_t)at);
+        w->at = at;
+        w->size = got > 0 ? (uint64_t)got : 0;
+        if (w->size < sizeof *r)
+            return false;
+    }
+    memcpy(r, w->bytes + (at - w->at), sizeof *r);
+    return true;
+}
+
 /* Up to the first record that is none; what a writer left there is overwritten. */
 static void archive_scan(struct archive *a, uint64_t file)
 {
+    struct archive_window w = {.bytes = malloc(WINDOW)};
     struct archive_record r;
-    while (pread(a->fd, &r, sizeof r, (off_t)a->end) == (ssize_t)sizeof r &&
-           record_good(&r, a->end, file) && archive_note(a, &r, a->end))
+    while (w.bytes && window_record(&w, a->fd, a->end, &r) && record_good(&r, a->end, file) &&
+           archive_note(a, &r, a->end))
         a->end = record_end(a->end, r.size);
+    free(w.bytes);
 }
 
 static bool archive_same(const struct archive_head *x, const struct archive_head *y)
