@@ -211,7 +211,7 @@ int main(void)
 {
     const char *env = getenv("GUISE_SEED");
     uint64_t seed = env && *env ? strtoull(env, NULL, 0) : (uint64_t)time(NULL);
-    unsigned programs = getenv("GUISE_LONG") ? 100 : getenv("GUISE_SHORT") ? 3 : 10;
+    unsigned programs = getenv("GUISE_LONG") ? 100 : getenv("GUISE_SHORT") ? 3 : 6;
     printf("seed %lu\n", (unsigned long)seed);
     for (unsigned i = 0; i < programs; i++) {
         struct rng r = rng_part(seed, i);

@@ -7,8 +7,8 @@ A NAME is a program (sys_mmap), a group, which is what the names before the firs
 or a program as it is linked (sys_mmap/static). Without one, all run.
 
 Each C file is one program, built for this host and for riscv64, the latter static and dynamic; a
-line `run: static` or `run: dynamic` in its first comment chooses one, `with: --option value` are
-options of guise. A program checks what it can
+line `run: static` or `run: dynamic` in its first comment chooses one (the interpreter runs the static
+one, and both with GUISE_LONG=1), `with: --option value` are options of guise. A program checks what it can
 itself, prints what is the same on both architectures, and ends with 0; or with 77 and a reason on
 its error output when this machine lacks something. It runs in an empty directory that goes away.
 
@@ -50,14 +50,16 @@ KINDS = {"native": ("gcc", []), "static": ("riscv64-linux-gnu-gcc", ["-static"])
 # ---- building -----------------------------------------------------------------------------------
 
 
-def names_of(words):
-    """The programs that the words name, as (name, kinds for riscv64)."""
+def names_of(words, both):
+    """The programs that the words name, as (name, kinds for riscv64); not `both`: static if it can be."""
     chosen = []
     for path in sorted(glob.glob(SOURCES + "/*_*.c")):
         name = os.path.basename(path)[:-2]
         with open(path, encoding="utf-8") as file:
             run = re.search(r"\brun: (static|dynamic)\b", file.read(2000))
         kinds = [run.group(1)] if run else ["static", "dynamic"]
+        if len(kinds) == 2 and not both and not any("/" in word for word in words):
+            kinds = ["static"]
         if words and not {name, name.partition("_")[0]} & set(words):
             kinds = [kind for kind in kinds if "%s/%s" % (name, kind) in words]
         if kinds:
@@ -195,7 +197,7 @@ def prefix_of(options):
 
 def main():
     options = arguments()
-    programs = names_of(options.names)
+    programs = names_of(options.names, options.engine != "interp" or os.environ.get("GUISE_LONG"))
     if options.list:
         print("\n".join("%s: %s" % (name, " ".join(kinds)) for name, kinds in programs))
         return 0

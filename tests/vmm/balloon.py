@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 import harness
-from harness import Machine, check, guest, linux, scratch
+from harness import Machine, check, guest, linux, need_speed, scratch
 
 MIB = 1 << 20
 FILE_MIB = 256
@@ -86,6 +86,7 @@ def test_free_memory_goes_back():
 
 
 def test_over_pci():
+    need_speed()
     goes_back("--bus", "pci", "--irqchip", "aia")
 
 

@@ -125,7 +125,7 @@ def across(name, options, until, breaks, singles=0, whole=False, disk=False):
 def test_boot():
     """Across the whole boot of the kernel and what /init then does with its devices."""
     until, singles = (2400 * MS, 10) if LONG else (1000 * MS, 0)
-    breaks = 50 if LONG or harness.engine == "interp" else 15
+    breaks = 50 if LONG else 25 if harness.engine == "interp" else 15
     end = across("boot", [], until, breaks, singles, whole=LONG, disk=True)
     check(b"\n2 " in end.console, "the guest did not come to use its disk", end.console)
     check(any(end.disk), "the disk was not written")

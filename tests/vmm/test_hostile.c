@@ -213,7 +213,7 @@ int main(int argc, char **argv)
     const char *engine = argc > 1 ? argv[1] : "auto";
     unsigned long count = argc > 2               ? strtoul(argv[2], NULL, 10)
                           : getenv("GUISE_LONG") ? 10000
-                                                 : 2000;
+                                                 : 1200;
     unsigned long ends[4] = {0};
     struct small_file file, disk;
     small_open(&file);
