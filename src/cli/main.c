@@ -84,8 +84,7 @@ const struct verb verb_help = {
     .run = run_help,
 };
 
-/* Behind an action's name, too, as in disk create --help; what follows a program is the program's.
- */
+/* Behind an action's name, too; but what follows the program of exec is the program's. */
 static bool asks_for_help(int argc, char **argv, const struct verb *v)
 {
     const char *last = argv[argc - 1];

@@ -48,14 +48,16 @@ void net_ask_writable(struct net *n)
 static void net_queue_set_offloads(struct net *n, unsigned offloads)
 {
     pthread_mutex_lock(&n->lock);
-    bool changed = atomic_exchange(&n->offloads, offloads) != offloads;
-    if (changed && n->ops->offloads_changed && n->carrier)
+    n->offloads = offloads;
+    if (n->ops->offloads_changed && n->carrier)
         n->ops->offloads_changed(n);
     pthread_mutex_unlock(&n->lock);
 }
 
 void net_set_offloads(struct net *n, unsigned offloads)
 {
+    if (n->offloads == offloads) /* nearly always; those of the other queues are the same */
+        return;
     for (unsigned i = 0; i < net_queue_count(n); i++)
         net_queue_set_offloads(net_queue(n, i), offloads);
 }

@@ -111,7 +111,8 @@ static int archive_open(const struct store *s, const char *name, bool read, stru
     int dir = store_directory(s, true);
     if (dir < 0)
         return error_set(err, -dir, "%s: %s", store_path(s), strerror(-dir));
-    store_shrink(s, dir);
+    if (!read)
+        store_shrink(s, dir);
     const int how = O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
     int fd = openat(dir, name, how | (read ? O_RDONLY : O_RDWR | O_CREAT), 0600);
     struct stat st;

@@ -103,20 +103,32 @@ static enum net_taken input(const struct card *c, const uint8_t *frame, size_t l
     return fake_net_input(&c->r->network, &hdr, frame, len);
 }
 
-static enum net_taken input_to(const struct card *c, const char *to)
+static enum net_taken input_on(struct fake_net *n, const char *to)
 {
+    const struct net_hdr hdr = {0};
     uint8_t frame[64];
     make_frame(frame, sizeof frame, to, OTHER_MAC);
-    return input(c, frame, sizeof frame);
+    return fake_net_input(n, &hdr, frame, sizeof frame);
 }
 
-static void send(struct card *c, const struct net_hdr *hdr, const uint8_t *frame, uint32_t len)
+static enum net_taken input_to(const struct card *c, const char *to)
+{
+    return input_on(&c->r->network, to);
+}
+
+static void send_on(struct card *c, struct vring *q, const struct net_hdr *hdr,
+                    const uint8_t *frame, uint32_t len)
 {
     struct vbuf bufs[2] = {{TX_BUF, NET_HDR_SIZE, false}, {TX_BUF + 0x100, len, false}};
     addrspace_copy_in(c->r->as, TX_BUF, hdr, NET_HDR_SIZE);
     addrspace_copy_in(c->r->as, TX_BUF + 0x100, frame, len);
-    vring_add(&c->tx, bufs, 2, 0);
-    vring_kick(&c->tx);
+    vring_add(q, bufs, 2, 0);
+    vring_kick(q);
+}
+
+static void send(struct card *c, const struct net_hdr *hdr, const uint8_t *frame, uint32_t len)
+{
+    send_on(c, &c->tx, hdr, frame, len);
 }
 
 /* ---- what it is ---- */
@@ -692,24 +704,12 @@ static void asks_for_buffers_as_before(void **state)
 
 /* ---- several queues (section 5.1.6.5.5) ---- */
 
-static void send_on(struct card *c, struct vring *q)
+static void send_one(struct card *c, struct vring *q)
 {
     const struct net_hdr hdr = {0};
-    uint8_t frame[60];
-    struct vbuf bufs[2] = {{TX_BUF, NET_HDR_SIZE, false}, {TX_BUF + 0x100, sizeof frame, false}};
+    uint8_t frame[64];
     make_frame(frame, sizeof frame, OTHER_MAC, CARD_MAC);
-    addrspace_copy_in(c->r->as, TX_BUF, &hdr, NET_HDR_SIZE);
-    addrspace_copy_in(c->r->as, TX_BUF + 0x100, frame, sizeof frame);
-    vring_add(q, bufs, 2, 0);
-    vring_kick(q);
-}
-
-static enum net_taken input_on(struct fake_net *n, const char *to)
-{
-    const struct net_hdr hdr = {0};
-    uint8_t frame[60];
-    make_frame(frame, sizeof frame, to, OTHER_MAC);
-    return fake_net_input(n, &hdr, frame, sizeof frame);
+    send_on(c, q, &hdr, frame, sizeof frame);
 }
 
 static void second_pair(void **state)
@@ -720,7 +720,7 @@ static void second_pair(void **state)
     assert_int_equal(r->network.active, 1);
     vring_add(&c.rx2, &buffer, 1, 0);
     vring_kick(&c.rx2);
-    send_on(&c, &c.tx2);
+    send_one(&c, &c.tx2);
     assert_int_equal(r->network2.sent, 0);
     assert_int_equal(input_on(&r->network2, CARD_MAC), NET_DROPPED);
     expect_none(&c.tx2);
@@ -733,10 +733,10 @@ static void second_pair(void **state)
     assert_true(r->network2.accepts > accepts);
     expect_used(&c.tx2, 0, 0);
     assert_int_equal(input_on(&r->network2, CARD_MAC), NET_TAKEN);
-    expect_used(&c.rx2, 0, NET_HDR_SIZE + 60);
+    expect_used(&c.rx2, 0, NET_HDR_SIZE + 64);
     assert_int_equal(input_on(&r->network2, CARD_MAC), NET_LATER);
     assert_int_equal(input_on(&r->network, CARD_MAC), NET_LATER);
-    send_on(&c, &c.tx);
+    send_one(&c, &c.tx);
     assert_int_equal(r->network.sent, 1);
 
     /* Filters are the card's. */
@@ -769,8 +769,8 @@ static void pairs_survive(void **state)
     struct rig *other = rig_new();
     assert_int_equal(COMMAND(&c, "\4\0\2\0"), 0);
     c.r->network2.busy = true;
-    send_on(&c, &c.tx2);
-    send_on(&c, &c.tx);
+    send_one(&c, &c.tx2);
+    send_one(&c, &c.tx);
     assert_true(rig_copy(c.r, other));
     assert_true(rig_equal(c.r, other));
     assert_int_equal(other->network.active, 2);

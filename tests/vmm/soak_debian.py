@@ -27,8 +27,9 @@ from debian import Debian
 from harness import Control, Failure, Skip, check, run, scratch, seed
 from soak import memory_growth, memory_kib
 
-SILENCE = 600  # seconds without a line of a worker that has said something since the last reset
+SILENCE = 600  # seconds without a line of a worker
 SIZE = 8 << 20
+WORKERS = ("package", "compile", "download", "upload", "archive", "ledger")
 
 SCRIPT = r"""#!/bin/bash
 # Workers that never end; each line that they print is `soak: WHAT RESULT`.
@@ -134,7 +135,7 @@ class Soak:
         self.start = time.monotonic()
         self.end = self.start + options.minutes * 60
         self.often = options.often
-        self.first, self.last = {}, {}
+        self.first = {}
         self.counts = collections.Counter()
         self.memory = []
         self.ledger = {}
@@ -217,7 +218,7 @@ class Soak:
               % (newest, said))
 
     def start_workers(self):
-        self.last = {}
+        self.last = dict.fromkeys(WORKERS, time.monotonic())
         self.machine.shell("dmesg -n 1; (setsid /root/soak.sh %d %d >/dev/ttyS0 2>/dev/null &)"
                            % tuple(self.ports))
 
@@ -229,6 +230,7 @@ class Soak:
                     getattr(self, name)()
             self.memory.append((time.monotonic(), memory_kib(self.machine.process.pid)))
             check(not Take.bad, "the host got other bytes: %r" % Take.bad)
+        check(all(self.counts[worker] for worker in WORKERS), "not all have worked: %r" % self.counts)
         memory_growth(self.memory)
 
 
