@@ -94,8 +94,11 @@ static uint64_t expected(unsigned step)
     return (uint64_t)ROUNDS * (LOOPS * (LOOPS - 1) / 2 + LOOPS * step);
 }
 
-/* Runs the program as a process of its own would: how many regions were found. */
-static uint64_t run_program(unsigned step)
+/*
+ * Runs what is in memory as a process of its own would, to the call before `stop`, where x7 has to
+ * be `sum`.
+ */
+static struct engine_stats run_to(uint64_t stop, uint64_t sum)
 {
     struct proc_thread *t = aligned_alloc(64, align_up(sizeof *t, 64));
     struct engine_stats stats;
@@ -119,15 +122,21 @@ static uint64_t run_program(unsigned step)
     assert_int_equal(engine->attach(&t->v, &err), 0);
     while (engine->run(&t->v, UINT64_MAX) == VCPU_EXIT_KICK)
         ;
-    assert_int_equal(t->h.pc, code() + LOOPS * 16 + 4);
-    assert_int_equal(t->h.x[7], expected(step));
+    assert_int_equal(t->h.pc, stop);
+    assert_int_equal(t->h.x[7], sum);
     if (engine->save)
         engine->save(&t->v);
     engine->stats(&t->v, &stats);
     engine->detach(&t->v);
     fault_fini();
     free(t);
-    return stats.loaded;
+    return stats;
+}
+
+/* How many regions of the program were found. */
+static uint64_t run_program(unsigned step)
+{
+    return run_to(code() + LOOPS * 16 + 4, expected(step)).loaded;
 }
 
 static int begin(void **state)
@@ -168,6 +177,25 @@ static void test_again(void **state)
     for (unsigned n = 0; n < 50 && !loaded; n++)
         loaded = (long)run_program(1);
     assert_true(loaded > 0 || !engine->save);
+}
+
+/* A page that only translated code ever goes to has what was kept for it, too. */
+static void test_page_reached_by_regions(void **state)
+{
+    const unsigned rounds = 0x80000; /* for so long that a thread compiles it meanwhile */
+    struct engine_stats stats = {.regions = 1};
+    (void)state;
+    put(0, 0x37 | 5 << 7 | rounds);  /* lui x5 */
+    put(4, 0x17 | 6 << 7 | 1 << 12); /* auipc x6, 1: the function is on the next page */
+    put(8, JALR(1, 6, 0));
+    put(12, ADDI(5, 5, -1));
+    put(16, BNE(5, 0, -8));
+    put(20, ECALL);
+    put(4096 + 4, ADDI(7, 7, 3));
+    put(4096 + 8, JALR(0, 1, 0));
+    for (unsigned n = 0; n < 50 && engine->save && (stats.regions || !stats.loaded); n++)
+        stats = run_to(code() + 24, (uint64_t)3 * rounds);
+    assert_true((!stats.regions && stats.loaded > 1) || !engine->save);
 }
 
 /* The same file by name and size, but not what is in it. */
@@ -214,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_again, begin, end),
+        cmocka_unit_test_setup_teardown(test_page_reached_by_regions, begin, end),
         cmocka_unit_test_setup_teardown(test_other_code, begin, end),
         cmocka_unit_test_setup_teardown(test_damage, begin, end),
     };

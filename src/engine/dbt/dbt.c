@@ -167,16 +167,30 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
     dbt_forget_jumps(d);
 }
 
-static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_va)
+static void dbt_notice(struct vcpu *v, struct code_page *page, uint64_t page_va)
 {
-    struct dbt *d = dbt_of(v);
-    dbt_lock(d);
+    const struct dbt *d = dbt_of(v);
     if (d->code->persist && !page->noticed && page->gpa == page_va)
         persist_notice(d->code->persist, v, page);
     if (d->code->archive)
         archived_notice(page);
     page->noticed = true;
-    dbt_unlock(d);
+}
+
+static void dbt_page_made(struct vcpu *v, struct code_page *page, uint64_t page_va)
+{
+    dbt_lock(dbt_of(v));
+    dbt_notice(v, page, page_va);
+    dbt_unlock(dbt_of(v));
+}
+
+/* interp_page_at, for a place whose code is looked for or made. */
+static struct code_page *dbt_page_at(struct vcpu *v, uint64_t va)
+{
+    struct code_page *page = interp_page_at(v, va);
+    if (page && !page->noticed)
+        dbt_notice(v, page, align_down(va, RV_PAGE));
+    return page;
 }
 
 /* Only of machines: a process's pages stay open. */
@@ -240,7 +254,7 @@ static bool region_fits(struct vcpu *v, const struct region *r, uint64_t pc)
     if (d->code->shared)
         return true; /* its pages are what they were as long as it is there */
     for (unsigned i = 1; i < r->pages; i++)
-        if (interp_page_at(v, region_page_va(r, i, pc)) != r->page[i].page)
+        if (dbt_page_at(v, region_page_va(r, i, pc)) != r->page[i].page)
             return false;
     /* A look at its pages may have found that they have changed. */
     return r->code && !d->code->regions.full;
@@ -264,7 +278,7 @@ static struct region *dbt_here(struct vcpu *v)
 {
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
-    struct code_page *page = interp_page_at(v, h->pc);
+    struct code_page *page = dbt_page_at(v, h->pc);
     if (!page || d->code->regions.full)
         return NULL;
     struct region *r = dbt_find(v, page, h->pc);

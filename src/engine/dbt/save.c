@@ -35,14 +35,22 @@ static struct code_page *save_page(struct vcpu *v, uint64_t pc)
     return page && page->origin ? page : NULL;
 }
 
+/* Likewise, if the place has no code, nor will it get any soon. */
+static struct code_page *save_missing(struct vcpu *v, uint64_t pc)
+{
+    const struct dbt_code *code = dbt_of(v)->code;
+    struct code_page *page = save_page(v, pc);
+    if (!page || region_find(&code->regions, pc, dbt_view(v->arch), page) ||
+        (code->queue && compile_pending(code->queue, pc, page->gpa, dbt_view(v->arch))))
+        return NULL;
+    return page;
+}
+
 static void save_compile_one(struct vcpu *v, struct compiler *c, struct compile_job *job,
                              const struct warm_place *w)
 {
-    const struct dbt_code *code = dbt_of(v)->code;
-    struct code_page *page = save_page(v, w->pc);
-    if (!page || !persist_worth(code->persist, page) ||
-        region_find(&dbt_of(v)->code->regions, w->pc, dbt_view(v->arch), page) ||
-        (code->queue && compile_pending(code->queue, w->pc, page->gpa, dbt_view(v->arch))))
+    struct code_page *page = save_missing(v, w->pc);
+    if (!page || !persist_worth(dbt_of(v)->code->persist, page))
         return;
     dbt_fill_job(v, job, page, w->pc);
     compiler_run(c, job);
@@ -55,10 +63,10 @@ static bool save_any(struct vcpu *v, const struct warm_place *w, unsigned count)
     const struct code_page *page;
     bool any = false;
     for (unsigned i = 0; i < count; i++)
-        if ((page = save_page(v, w[i].pc)) != NULL)
+        if ((page = save_missing(v, w[i].pc)) != NULL)
             persist_expect(p, page);
     for (unsigned i = 0; i < count && !any; i++)
-        any = (page = save_page(v, w[i].pc)) != NULL && persist_worth(p, page);
+        any = (page = save_missing(v, w[i].pc)) != NULL && persist_worth(p, page);
     return any;
 }
 
@@ -74,7 +82,6 @@ static void save_wait(const struct compile_queue *q, uint64_t deadline)
 static unsigned save_compile(struct vcpu *v, const struct warm_place *w, unsigned count)
 {
     struct dbt_code *code = dbt_of(v)->code;
-    uint64_t deadline = save_deadline();
     struct compiler *c = save_any(v, w, count) ? compiler_new(&code->target) : NULL;
     struct compile_job job;
     unsigned done = 0;
@@ -82,6 +89,7 @@ static unsigned save_compile(struct vcpu *v, const struct warm_place *w, unsigne
         compiler_free(c);
         return 0;
     }
+    uint64_t deadline = save_deadline();
     while (done < count && save_now(CLOCK_MONOTONIC) < deadline)
         save_compile_one(v, c, &job, &w[done++]);
     save_wait(code->queue, deadline);
