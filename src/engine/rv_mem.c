@@ -471,6 +471,21 @@ const uint8_t *rv_mem_fetch_known(struct vcpu *v, uint64_t va, gpa_t *gpa_page)
     return fetch_translated(v, va, &t, gpa_page);
 }
 
+bool rv_mem_fetch_leads(struct vcpu *v, uint64_t va, gpa_t gpa_page)
+{
+    const struct rv_hart *h = hart_of(v);
+    struct rv_fetch_tlb *tlb = h->fetch;
+    struct rv_translation t;
+    unsigned i = rv_fetch_index(va);
+    if (tlb->page[i] == va)
+        return align_down(tlb->gpa[i], RV_PAGE) == gpa_page;
+    if (!rv_translate_quiet(h, (enum rv_view)h->fetch_view, va, &t) || !(t.perms & RV_EXEC) ||
+        align_down(t.gpa, RV_PAGE) != gpa_page)
+        return false;
+    rv_fetch_note(tlb, va, tlb_gpa(&t));
+    return true;
+}
+
 /* ---- saved state ---- */
 
 static const void *relink_ram(void *ctx, uint64_t gpa)

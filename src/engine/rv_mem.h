@@ -69,6 +69,11 @@ const uint8_t *rv_mem_fetch(struct vcpu *v, uint64_t va, gpa_t *gpa_page, struct
 /* The same if it takes no effect that the guest could see, no exception in particular; else NULL.
  */
 const uint8_t *rv_mem_fetch_known(struct vcpu *v, uint64_t va, gpa_t *gpa_page);
+/*
+ * Of a machine: whether a fetch from the page at va would lead to gpa_page. Fills no TLB; what
+ * would make it untrue changes the fetch TLB's epoch.
+ */
+bool rv_mem_fetch_leads(struct vcpu *v, uint64_t va, gpa_t gpa_page);
 
 /* The bytes of a page that was fetched from; NULL: they are not there any more. */
 const uint8_t *rv_mem_page(struct vcpu *v, gpa_t page);

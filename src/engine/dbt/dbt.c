@@ -10,8 +10,8 @@
  *
  *  1. The translations of the pages that a region lies in were checked when it was entered from the
  *     interpreter or put into the jump cache. Whatever drops translations (rv_fetch_tlb.epoch) or
- *     makes code stale (code_epoch) happens outside regions, and empties the jump caches before the
- *     next one is entered, but for rule 8. Links stay: they do not leave the pages.
+ *     makes code stale (code_epoch) happens outside regions, and empties the view's jump cache
+ *     before the next one is entered, but for rule 8. Links stay: they do not leave the pages.
  *  2. The view of memory and the context change only outside regions. There is a jump cache for
  *     each view, for U in each context.
  *  3. A region that uses floating point leaves at its entry unless mstatus.FS is dirty and frm one
@@ -26,8 +26,8 @@
  *  7. A region is made for reaching memory through the TLB or through the context's window (U-mode
  *     only, where time is real). Whether a context has a window changes only outside regions and
  *     empties the jump caches.
- *  8. After fence.i the jump caches may stay if no page of any region in them has changed; links
- *     lead to such pages only.
+ *  8. A jump cache may stay if all pages of the regions in it are still where they were, with the
+ *     bytes that they had; links lead to such pages only.
  *  9. A relative region (region.h) is entered where all its pages are. Whoever enters it from here
  *     writes h->pc, from which its base is computed. A link leads to one with the same base.
  * 10. In a process a page has one address and one translation for all threads, and pages and
@@ -94,54 +94,47 @@ static bool dbt_make_windows(struct vcpu *v, struct dbt *d, uint32_t price, stru
 static void dbt_forget_jumps(struct dbt *d)
 {
     jump_caches_clear(&d->jumps);
-    d->cached_count = 0;
-    d->cached_serial++;
-}
-
-static void dbt_note_page(struct dbt *d, struct code_page *page)
-{
-    if (page->cached_in == d->cached_serial || d->cached_count > CACHED_PAGES)
-        return;
-    page->cached_in = d->cached_serial;
-    if (d->cached_count < CACHED_PAGES)
-        d->cached[d->cached_count] = page;
-    d->cached_count++;
 }
 
 static void dbt_put_jump(struct dbt *d, const struct region *r, uint64_t pc)
 {
     jump_cache_put(&d->jumps, d->jump, pc, region_code(&d->code->regions, r));
     for (unsigned i = 0; i < r->pages && !d->code->shared; i++) /* else rule 10 */
-        dbt_note_page(d, r->page[i].page);
+        jump_cache_note(d->jump, region_page_va(r, i, pc), r->page[i].page);
 }
 
 /*
- * Rule 8: after fence.i, whether what the jump caches hold is good all the same. It is when no page
- * of it has changed, which is cheaper to see than to fill the caches again.
+ * Rule 8: whether all that the current jump cache relies on is as it was, which is cheaper to see
+ * than to fill the cache again. A page that has changed empties it on the way.
  */
-void dbt_keep_jumps(struct vcpu *v)
+static bool dbt_same_pages(struct vcpu *v, const struct jump_cache *j)
 {
-    struct dbt *d = dbt_of(v);
-    struct rv_hart *h = v->arch;
-    for (unsigned i = 0; i < d->cached_count; i++)
-        if (i == CACHED_PAGES || !interp_page_same(v, d->cached[i]))
-            return;
-    d->seen_code_epoch = h->code_epoch;
+    if (dbt_of(v)->code->shared || j->pages > JUMP_PAGES)
+        return false;
+    for (unsigned i = 0; i < j->pages; i++)
+        if (!interp_page_same(v, j->notes->page[i].va, j->notes->page[i].page))
+            return false;
+    return true;
 }
 
 /* Rules 1 and 2: before a region is entered. False: none can be. */
-static bool dbt_settle(struct dbt *d, struct rv_hart *h)
+static bool dbt_settle(struct vcpu *v, struct dbt *d)
 {
-    if (d->seen_code_epoch != h->code_epoch)
-        dbt_forget_jumps(d);
-    d->seen_code_epoch = h->code_epoch;
+    struct rv_hart *h = v->arch;
     if (d->windows && windows_settle(d->windows))
         dbt_forget_jumps(d); /* rule 7 */
-    d->jump = jump_cache_at(&d->jumps, h->view, h->context, h->fetch->epoch);
-    if (!d->jump)
+    struct jump_cache *j = jump_cache_at(&d->jumps, h->view, h->context);
+    d->jump = j;
+    if (!j)
         return false;
+    if (j->epoch != h->fetch->epoch || j->code_epoch != h->code_epoch) {
+        if (!dbt_same_pages(v, j))
+            jump_cache_clear(&d->jumps, j);
+        j->epoch = h->fetch->epoch;
+        j->code_epoch = h->code_epoch;
+    }
     h->engine[DBT_WORD_FP_BAD] = h->frm > FP_RUP;
-    h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)d->jump->entry;
+    h->engine[DBT_WORD_JUMP] = (uint64_t)(uintptr_t)j->entry;
     return true;
 }
 
@@ -268,9 +261,10 @@ static const void *dbt_code_of(const struct dbt *d, const struct region *r)
 }
 
 /* Whether regions can be entered at all now; settles what they rely on. */
-static bool dbt_may_enter(struct dbt *d, struct rv_hart *h)
+static bool dbt_may_enter(struct vcpu *v, struct dbt *d)
 {
-    return !d->code->regions.full && !(h->mstatus & RV_MSTATUS_MPRV) && dbt_settle(d, h);
+    const struct rv_hart *h = v->arch;
+    return !(h->mstatus & RV_MSTATUS_MPRV) && dbt_settle(v, d) && !d->code->regions.full;
 }
 
 /* The region at h->pc, or the one without code that says that none can be made; NULL: not yet. */
@@ -293,7 +287,7 @@ static const void *dbt_next(struct vcpu *v)
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
     dbt_collect(v);
-    while (dbt_may_enter(d, h)) {
+    while (dbt_may_enter(v, d)) {
         const void *known = jump_cache_get(&d->jumps, d->jump, h->pc);
         if (known)
             return known;
@@ -374,8 +368,8 @@ static const void *dbt_begin(struct vcpu *v, struct code_page *page, uint64_t pc
     struct dbt *d = dbt_of(v);
     struct rv_hart *h = v->arch;
     /* With room at an end, a process goes on with what there is. */
-    if ((d->code->regions.full && !d->code->shared) || (h->mstatus & RV_MSTATUS_MPRV) ||
-        !dbt_settle(d, h))
+    if ((h->mstatus & RV_MSTATUS_MPRV) || !dbt_settle(v, d) ||
+        (d->code->regions.full && !d->code->shared))
         return NULL;
     const void *known = jump_cache_get(&d->jumps, d->jump, pc);
     if (known)
@@ -481,7 +475,6 @@ static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
         return NULL;
     }
     jump_caches_init(&d->jumps, h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE);
-    d->cached_serial = 1; /* 0: in none */
     d->code = dbt_code_get(v, eager, err);
     if (d->code)
         return d;

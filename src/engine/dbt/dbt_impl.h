@@ -18,8 +18,6 @@
 
 #include <pthread.h>
 
-#define CACHED_PAGES 48u
-
 /* Translations, and what makes them: of one vCPU, or of all threads of a process. */
 struct dbt_code {
     struct back_target target;
@@ -45,12 +43,7 @@ struct dbt_code {
 struct dbt {
     struct dbt_code *code;
     struct jump_caches jumps;
-    struct jump_cache *jump; /* of the current view */
-    uint64_t seen_code_epoch;
-    /* Pages of what the jump caches hold, as far as there is room (rule 8). */
-    struct code_page *cached[CACHED_PAGES];
-    unsigned cached_count;    /* CACHED_PAGES + 1: there was none */
-    uint32_t cached_serial;   /* of the jump caches' contents: code_page.cached_in */
+    struct jump_cache *jump;  /* of the current view */
     struct rv_fault fault;    /* of a helper that asked to leave */
     enum interp_native leave; /* of a process: not GO_ON when its engine is to be left */
     bool locked;              /* code->lock is held */
@@ -101,8 +94,6 @@ static inline struct code_page *dbt_page(const struct rv_hart *h, uint64_t va)
 
 /* dbt.c: rule 5: memory is given back when the engine is entered next, which is soon. */
 void dbt_start_over(struct vcpu *v);
-/* dbt.c: rule 8, after fence.i: keeps the jump caches if nothing in them has changed. */
-void dbt_keep_jumps(struct vcpu *v);
 
 /* code.c: those of v->shares, or new ones. NULL: out of memory. The last user's put ends them. */
 struct dbt_code *dbt_code_get(struct vcpu *v, bool eager, struct error *err);

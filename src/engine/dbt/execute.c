@@ -75,22 +75,12 @@ static bool execute_csr(struct vcpu *v, const struct rv_insn *in, uint32_t bits)
     return true;
 }
 
-static void execute_fence_here(struct vcpu *v)
-{
-    struct dbt *d = dbt_of(v);
-    struct rv_hart *h = v->arch;
-    bool good = d->seen_code_epoch == h->code_epoch;
-    rv_fence_i(h);
-    if (good)
-        dbt_keep_jumps(v);
-}
-
 static void execute_fence(struct vcpu *v, const struct rv_insn *in)
 {
     struct rv_hart *h = v->arch;
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (in->op == RV_OP_FENCE_I)
-        execute_fence_here(v);
+        rv_fence_i(h);
     h->pc += in->len;
     h->icount++;
 }
@@ -98,7 +88,7 @@ static void execute_fence(struct vcpu *v, const struct rv_insn *in)
 bool dbt_execute(struct vcpu *v)
 {
     struct rv_hart *h = v->arch;
-    const struct code_page *page = dbt_page(h, h->pc);
+    const struct code_page *page = interp_page_at(v, h->pc);
     unsigned offset = (unsigned)(h->pc % RV_PAGE);
     struct rv_insn in;
     if (!page || (page->bytes[offset] & 3) != 3 || offset + 4 > RV_PAGE)

@@ -54,7 +54,6 @@ struct code_page {
     uint32_t cross_bits; /* the instruction that continues on the next page, as last decoded */
     uint16_t cross_handler;
     uint32_t native_list;          /* the hooks' own; 0 when no native code depends on the page */
-    uint32_t cached_in;            /* the hooks' own, likewise */
     uint32_t origin;               /* the hooks' own; 0 in a page that is new or has changed */
     bool noticed;                  /* likewise: page_made has been called */
     bool opened;                   /* has or had slots */

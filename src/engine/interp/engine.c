@@ -160,6 +160,20 @@ struct code_page *interp_page_at(struct vcpu *v, uint64_t va)
     return p;
 }
 
+bool interp_page_same(struct vcpu *v, uint64_t va, const struct code_page *page)
+{
+    struct interp *it = v->engine_data;
+    const struct rv_hart *h = v->arch;
+    const struct rv_fetch_entry *e = &h->fetch->entry[rv_fetch_index(va)];
+    bool restarted;
+    if (e->tag == va && e->code)
+        return e->code == page;
+    if (!rv_mem_fetch_leads(v, va, page->gpa))
+        return false;
+    const uint8_t *bytes = rv_mem_page(v, page->gpa);
+    return bytes && code_cache_get(it->code, page->gpa, bytes, h->code_epoch, &restarted) == page;
+}
+
 struct code_page *interp_page(const struct vcpu *v, uint64_t gpa)
 {
     const struct interp *it = v->engine_data;
@@ -167,19 +181,6 @@ struct code_page *interp_page(const struct vcpu *v, uint64_t gpa)
     struct code_page *p = code_cache_find(it->code, gpa);
     code_cache_unlock(it->code);
     return p;
-}
-
-bool interp_page_same(struct vcpu *v, struct code_page *page)
-{
-    struct interp *it = v->engine_data;
-    const struct rv_hart *h = v->arch;
-    uint64_t made = code_cache_made(it->code);
-    bool restarted;
-    const uint8_t *bytes = rv_mem_page(v, page->gpa);
-    if (!bytes)
-        return false;
-    code_cache_get(it->code, page->gpa, bytes, h->code_epoch, &restarted);
-    return code_cache_made(it->code) == made;
 }
 
 /* A user that stands still may leave all the same, and its hart goes with it: not before the lock.

@@ -56,8 +56,12 @@ struct code_page *interp_page(const struct vcpu *v, uint64_t gpa);
 /* The decoded page at a virtual address if that can be found without an effect that the guest sees,
  * up to date; else NULL. */
 struct code_page *interp_page_at(struct vcpu *v, uint64_t va);
-/* Compares the page with memory, as when it is entered. False: it has changed, and starts over. */
-bool interp_page_same(struct vcpu *v, struct code_page *page);
+/*
+ * Whether the page, of a machine, would still be fetched from at va, the address of a page, with
+ * the bytes that it had. If they are others it starts over, as when it is entered. The fetch TLB
+ * gets no entry that it would not have got: what is in it is for the guest to see.
+ */
+bool interp_page_same(struct vcpu *v, uint64_t va, const struct code_page *page);
 /* Forgets all code, native or not. */
 void interp_forget(struct vcpu *v);
 

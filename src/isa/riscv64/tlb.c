@@ -239,6 +239,13 @@ struct rv_fetch_entry *rv_fetch_enter(struct rv_fetch_tlb *t, uint64_t page, uin
     return &t->entry[i];
 }
 
+void rv_fetch_note(struct rv_fetch_tlb *t, uint64_t page, uint64_t gpa)
+{
+    fetch_note_seen(t, page);
+    large_note(&t->large, page, gpa);
+    t->locals = 1;
+}
+
 static void fetch_drop(struct rv_fetch_tlb *t, unsigned i)
 {
     t->entry[i] = (struct rv_fetch_entry){.tag = RV_TLB_INVALID};

@@ -117,6 +117,9 @@ void rv_tlbs_init(struct rv_hart *h);
 void rv_tlb_enter(struct rv_tlb *t, uint64_t page, uint64_t gpa, const void *host);
 /* Likewise for fetches: page is its va. Returns the entry, without code. */
 struct rv_fetch_entry *rv_fetch_enter(struct rv_fetch_tlb *t, uint64_t page, uint64_t gpa);
+/* The epoch is to change with what the page leads to, as if it had been entered, which it is not.
+ */
+void rv_fetch_note(struct rv_fetch_tlb *t, uint64_t page, uint64_t gpa);
 
 /* To be called after satp has changed: finds or makes the context, makes it current. */
 void rv_context_select(struct rv_hart *h);
