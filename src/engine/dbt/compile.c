@@ -206,6 +206,11 @@ void compile_queue_forked(struct compile_queue *q)
         q->job[i].text = NULL;
 }
 
+bool compile_started(const struct compile_queue *q)
+{
+    return q->started;
+}
+
 struct compile_job *compile_next(struct compile_queue *q)
 {
     if (q->broken || q->submitted - q->taken == QUEUE_JOBS || (!q->started && !queue_start(q)))

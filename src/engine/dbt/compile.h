@@ -66,6 +66,8 @@ void compile_queue_free(struct compile_queue *q);
  * thread's memory, which may be in no sound state, stays behind. NULL: nothing.
  */
 void compile_queue_forked(struct compile_queue *q);
+/* Whether the thread is there, which costs some 2 ms. */
+bool compile_started(const struct compile_queue *q);
 /* A job to fill, NULL: the queue is full; then compile_submit hands it over. */
 struct compile_job *compile_next(struct compile_queue *q);
 void compile_submit(struct compile_queue *q);

@@ -611,6 +611,7 @@ static void dbt_fork_end(struct vcpu *v, bool child)
     if (child) {
         d->code->users = 1;
         d->code->forked = true;
+        d->code->born = ((const struct rv_hart *)v->arch)->icount;
         compile_queue_forked(d->code->queue);
         if (d->code->persist)
             persist_forked(d->code->persist);

@@ -36,6 +36,7 @@ struct dbt_code {
     bool shared;                /* by threads: with a lock, held by whoever is not in a region */
     bool forked;                /* what is warm is the parent's to care for at the end */
     unsigned users;             /* with the lock */
+    uint64_t born;              /* a process's first instruction, or the first after fork */
     pthread_mutex_t lock;
     struct engine_stats stats; /* of compiling */
 };

@@ -5,6 +5,8 @@
  */
 #include "engine/dbt/dbt_impl.h"
 
+#define YOUNG 1000000u /* instructions */
+
 static void job_page(const struct dbt *d, const struct code_page *page, uint64_t va,
                      struct front_page *out)
 {
@@ -261,6 +263,12 @@ void dbt_collect(struct vcpu *v)
     }
 }
 
+/* Most programs have ended before it was worth their while to begin a thread that compiles. */
+static bool dbt_is_young(const struct dbt_code *c, const struct rv_hart *h)
+{
+    return h->process && h->icount - c->born < YOUNG && !compile_started(c->queue);
+}
+
 struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
 {
     struct dbt *d = dbt_of(v);
@@ -270,7 +278,8 @@ struct region *dbt_compile(struct vcpu *v, struct code_page *page, uint64_t pc)
         return r;
     if (d->code->queue) {
         struct compile_job *job;
-        if (!compile_pending(d->code->queue, pc, page->gpa, dbt_view(h)) &&
+        if (!dbt_is_young(d->code, h) &&
+            !compile_pending(d->code->queue, pc, page->gpa, dbt_view(h)) &&
             (job = compile_next(d->code->queue)) != NULL) {
             dbt_fill_job(v, job, page, pc);
             compile_submit(d->code->queue);

@@ -587,8 +587,10 @@ enter : {
 
 hot:
     *hot_counter(it, ip) = it->threshold;
-    if (it->hooks && !transient && ip->handler < HANDLER_NATIVE)
+    if (it->hooks && !transient && ip->handler < HANDLER_NATIVE) {
+        SYNC();
         it->hooks->hot(v, page, SLOT, page_va);
+    }
     goto *dispatch[ip->handler];
 
 native:
