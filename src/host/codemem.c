@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "host/populate.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U
@@ -226,6 +227,7 @@ uint8_t *codemem_alloc(struct codemem *m, size_t n)
     codemem_mark(m, first, count, true);
     m->used += count * CODEMEM_GRANULE;
     m->rover = first + count;
+    populate(m->rw, m->size, &m->ready, m->rover * CODEMEM_GRANULE);
     return m->rw + first * CODEMEM_GRANULE;
 }
 
@@ -260,6 +262,7 @@ void codemem_settle(struct codemem *m)
         return;
     /* A shared file's pages stay in the file. */
     (void)madvise(m->rw, m->size, MADV_DONTNEED);
+    m->ready = align_down(m->rover * CODEMEM_GRANULE, (size_t)4096);
     size_t full = align_down(m->rover * CODEMEM_GRANULE, HUGE);
     if (full <= m->huge)
         return;
@@ -273,6 +276,7 @@ void codemem_reset(struct codemem *m)
     memset(m->taken, 0, codemem_words(m) * sizeof *m->taken);
     m->used = 0;
     m->rover = 0;
+    m->ready = 0;
     m->huge = 0;
     /* Where it fails the pages stay, which costs memory only. */
     (void)madvise(m->rw, m->size, codemem_is_private(m) ? MADV_DONTNEED : MADV_REMOVE);

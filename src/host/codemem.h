@@ -39,6 +39,7 @@ struct codemem {
     size_t size;     /* bytes */
     size_t used;     /* bytes allocated, in granules */
     size_t rover;    /* granule where the next search begins */
+    size_t ready;    /* bytes from the start whose pages are there to be written, see populate.h */
     size_t huge;     /* bytes from the start that have huge pages or could not get any */
     uint64_t *taken; /* a bit for each granule */
 };

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/prctl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
@@ -445,6 +446,8 @@ static uint64_t process_hwcap(void)
     return bits;
 }
 
+#define TABLE (64 << 10) /* bytes */
+
 int proc_run(const struct proc_config *config, struct error *err)
 {
     struct program program = {.name = config->program, .argv = config->argv};
@@ -452,6 +455,8 @@ int proc_run(const struct proc_config *config, struct error *err)
     int rc = program_find(config, &program, err);
     if (rc)
         return rc;
+    /* Large tables stay mappings, of which only what is used is ever touched. */
+    mallopt(M_MMAP_THRESHOLD, TABLE);
     /* In this order: faults that are not fault.h's go to the handlers of signals. */
     uint64_t ignored = signals_prepare();
     rc = fault_init(err);

@@ -14,13 +14,55 @@
 #define MAX_REGIONS 262144u
 #define SETTLE_EVERY (1u << 20) /* bytes of code */
 #define MAX_LINKS 524288u
+#define HASH_BITS 10u /* a small program touches few pages */
+#define MAX_HASH_BITS 17u
 
 /* ---- the table ---- */
 
-static uint32_t region_bucket(uint64_t pc, unsigned view, const struct code_page *page)
+static uint32_t region_bucket(const struct regions *rs, uint64_t pc, unsigned view,
+                              const struct code_page *page)
 {
     uint64_t key = (page->gpa ^ pc % RV_PAGE ^ (uint64_t)view << 52) / 2;
-    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - REGION_HASH_BITS));
+    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - rs->hash_bits));
+}
+
+static uint32_t *region_chain(const struct regions *rs, const struct region *r)
+{
+    return &rs->hash[region_bucket(rs, r->pc, r->view, r->page[0].page)];
+}
+
+/* Each chain becomes two, in the same order. Without memory for that they stay as long as they are.
+ */
+static void regions_grow_hash(struct regions *rs)
+{
+    uint32_t *old = rs->hash, *hash = calloc((size_t)2 << rs->hash_bits, sizeof *hash);
+    if (!hash)
+        return;
+    rs->hash = hash;
+    rs->hash_bits++;
+    for (uint32_t i = 0; i < 1u << (rs->hash_bits - 1); i++) {
+        uint32_t *end[2] = {&hash[2 * i], &hash[2 * i + 1]}, next;
+        for (uint32_t n = old[i]; n; n = next) {
+            struct region *r = &rs->region[n - 1];
+            unsigned half = (region_chain(rs, r) - hash) & 1;
+            next = r->hash_next;
+            r->hash_next = 0;
+            *end[half] = n;
+            end[half] = &r->hash_next;
+        }
+    }
+    free(old);
+}
+
+/* The last region, which is filled in but for this. */
+static void region_enter(struct regions *rs)
+{
+    struct region *r = &rs->region[rs->count - 1];
+    if (rs->count > 1u << rs->hash_bits && rs->hash_bits < MAX_HASH_BITS)
+        regions_grow_hash(rs);
+    uint32_t *chain = region_chain(rs, r);
+    r->hash_next = *chain;
+    *chain = rs->count;
 }
 
 /* In a chain, from index + 1 on. */
@@ -39,7 +81,7 @@ static struct region *region_search(const struct regions *rs, uint32_t i, uint64
 struct region *region_find(const struct regions *rs, uint64_t pc, unsigned view,
                            const struct code_page *page)
 {
-    return region_search(rs, rs->hash[region_bucket(pc, view, page)], pc, view, page);
+    return region_search(rs, rs->hash[region_bucket(rs, pc, view, page)], pc, view, page);
 }
 
 struct region *region_find_next(const struct regions *rs, const struct region *r)
@@ -60,8 +102,7 @@ bool region_conflicts(const struct region *r, const struct region_place *place)
 static void region_unhash(struct regions *rs, uint32_t index)
 {
     struct region *r = &rs->region[index];
-    uint32_t bucket = region_bucket(r->pc, r->view, r->page[0].page);
-    for (uint32_t *p = &rs->hash[bucket]; *p; p = &rs->region[*p - 1].hash_next)
+    for (uint32_t *p = region_chain(rs, r); *p; p = &rs->region[*p - 1].hash_next)
         if (*p == index + 1) {
             *p = r->hash_next;
             return;
@@ -178,7 +219,6 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
         rs->full = true;
         return NULL;
     }
-    uint32_t *bucket = &rs->hash[region_bucket(place->pc, place->view, place->page[0].page)];
     struct region *r = &rs->region[rs->count++];
     *r = (struct region){
         .pc = place->pc - region_base(place),
@@ -186,7 +226,6 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
         .relative = place->relative,
         .code = rw,
         .size = rw ? (uint32_t)code->size : 0,
-        .hash_next = *bucket,
         .incoming = LINK_END,
         .view = place->view,
         .pages = place->pages,
@@ -194,7 +233,7 @@ struct region *region_add(struct regions *rs, const struct region_place *place,
     memcpy(r->page, place->page, sizeof r->page);
     for (unsigned i = 0; i < r->pages; i++)
         r->page[i].va -= r->base;
-    *bucket = rs->count;
+    region_enter(rs);
     region_list(rs, r);
     if (rw) {
         region_add_links(rs, r, code);
@@ -211,17 +250,15 @@ struct region *region_add_entry(struct regions *rs, const struct region *r,
         own++;
     if (rs->count == MAX_REGIONS || own == r->pages)
         return NULL;
-    uint32_t *bucket = &rs->hash[region_bucket(entry->pc, r->view, r->page[own].page)];
     struct region *e = &rs->region[rs->count++];
     *e = *r;
     e->pc = entry->pc;
     e->code = r->code + entry->at;
     e->size = e->site_count = 0;
-    e->hash_next = *bucket;
     e->incoming = LINK_END;
     e->page[0] = r->page[own];
     e->page[own] = r->page[0];
-    *bucket = rs->count;
+    region_enter(rs);
     region_list(rs, e);
     return e;
 }
@@ -331,9 +368,11 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
     rs->target = t;
     rs->process = process;
     rs->region = region_table(process);
+    rs->hash_bits = HASH_BITS;
+    rs->hash = calloc((size_t)1 << HASH_BITS, sizeof *rs->hash);
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
     rs->by_granule = calloc(rs->mem.size / CODEMEM_GRANULE, sizeof *rs->by_granule);
-    bool ok = rs->region && rs->link && rs->by_granule && regions_make_thunks(rs, t);
+    bool ok = rs->region && rs->hash && rs->link && rs->by_granule && regions_make_thunks(rs, t);
     if (!ok)
         return error_set(err, ENOMEM, "out of memory for translated code");
     return 0;
@@ -344,13 +383,14 @@ void regions_fini(struct regions *rs)
     codemem_fini(&rs->mem);
     if (rs->region)
         munmap(rs->region, MAX_REGIONS * sizeof *rs->region);
+    free(rs->hash);
     free(rs->link);
     free(rs->by_granule);
 }
 
 void regions_reset(struct regions *rs)
 {
-    memset(rs->hash, 0, sizeof rs->hash);
+    memset(rs->hash, 0, sizeof *rs->hash << rs->hash_bits);
     memset(rs->by_granule, 0, rs->mem.size / CODEMEM_GRANULE * sizeof *rs->by_granule);
     rs->count = rs->link_count = 0;
     codemem_reset(&rs->mem);

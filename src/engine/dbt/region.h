@@ -54,8 +54,6 @@ struct region_link {
 };
 #define LINK_END UINT32_MAX
 
-#define REGION_HASH_BITS 17
-
 struct regions {
     const struct back_target *target;
     struct codemem mem;
@@ -66,7 +64,8 @@ struct regions {
     uint32_t count;
     struct region_link *link;
     uint32_t link_count;
-    uint32_t hash[1u << REGION_HASH_BITS]; /* index + 1 */
+    uint32_t *hash; /* index + 1; 1 << hash_bits chains, more as there are more regions */
+    unsigned hash_bits;
     uint32_t *by_granule; /* of code memory: index + 1 of the region that was last there */
     bool full;
     bool process;   /* links lead anywhere */

@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "host/guarded.h"
+#include "host/populate.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@ struct code_slots {
 struct code_cache {
     struct code_page *pages; /* `max` of them, mapped; resident as they are used */
     uint32_t max, used;
-    uint32_t free; /* index + 1 of the first page that was dropped, a chain */
+    size_t ready, slots_ready; /* bytes of pages and of slots, see populate.h */
+    uint32_t free;             /* index + 1 of the first page that was dropped, a chain */
     /* A shared one's page has the slots with its index. */
     struct code_slots *slots; /* `max` of them or CODE_MAX_SLOTS, mapped */
     struct code_page **owner; /* of slots: the page */
@@ -187,6 +189,7 @@ void code_cache_reset(struct code_cache *c)
     madvise(c->pages, c->used * sizeof *c->pages, MADV_DONTNEED);
     madvise(c->slots, (c->shared ? c->used : c->opened) * sizeof *c->slots, MADV_DONTNEED);
     c->used = c->free = c->opened = c->oldest = 0;
+    c->ready = c->slots_ready = 0;
     c->full = false;
 }
 
@@ -225,7 +228,11 @@ static struct code_page *code_page_take(struct code_cache *c)
         c->free = p->chain;
         return p;
     }
-    return c->used < c->max ? &c->pages[c->used++] : NULL;
+    if (c->used == c->max)
+        return NULL;
+    c->used++;
+    populate((uint8_t *)c->pages, c->max * sizeof *c->pages, &c->ready, c->used * sizeof *c->pages);
+    return &c->pages[c->used - 1];
 }
 
 static struct code_page *code_cache_add(struct code_cache *c, gpa_t gpa, const uint8_t *bytes,
@@ -249,8 +256,12 @@ static struct code_page *code_cache_add(struct code_cache *c, gpa_t gpa, const u
         return NULL;
     }
     code_page_begin(p);
-    if (c->shared)
-        code_page_open(c, p, &c->slots[p - c->pages]);
+    if (c->shared) {
+        size_t index = (size_t)(p - c->pages);
+        populate((uint8_t *)c->slots, FEW * sizeof *c->slots, &c->slots_ready,
+                 (index + 1) * sizeof *c->slots);
+        code_page_open(c, p, &c->slots[index]);
+    }
     p->gpa = gpa;
     p->epoch = epoch;
     p->chain = *bucket;

@@ -469,6 +469,10 @@ static int fetch_forget(void *ctx, struct rv_fetch_tlb *t)
 
 void rv_fetch_new_epochs(struct rv_hart *h)
 {
+    if (h->process) { /* has no other */
+        fetch_new_epoch(h, &h->contexts[0].fetch);
+        return;
+    }
     fetch_new_epoch(h, &h->fetch_s);
     fetch_new_epoch(h, &h->fetch_m);
     for (unsigned i = 0; i < RV_CONTEXTS; i++)
