@@ -20,14 +20,13 @@ struct csr {
     bool (*access)(struct rv_hart *h, unsigned number, bool change, uint64_t clear, uint64_t set,
                    uint64_t *old);
     bool (*allowed)(const struct rv_hart *h, unsigned number); /* NULL: by privilege alone */
+    uint16_t first, last;                                      /* numbers of which it is this row */
     uint16_t field; /* offset of a uint64_t in the hart, when read or write is NULL */
-    bool exists;
-    bool aia; /* of harts with an IMSIC only */
+    bool aia;       /* of harts with an IMSIC only */
     uint8_t effects;
     uint64_t wmask;
 };
 
-#define CSR_COUNT 4096
 #define S_IRQS (1u << RV_IRQ_SSI | 1u << RV_IRQ_STI | 1u << RV_IRQ_SEI)
 #define M_IRQS (1u << RV_IRQ_MSI | 1u << RV_IRQ_MTI | 1u << RV_IRQ_MEI)
 
@@ -447,93 +446,79 @@ static void pmpaddr_write(struct rv_hart *h, unsigned number, uint64_t v)
 #define ALL UINT64_MAX
 #define IRQ RV_CSR_CHECK_IRQ
 #define EVEN ~UINT64_C(1)
-#define PMPCFG                                                                             \
-    {                                                                                      \
-        .exists = true, .read = pmpcfg_read, .write = pmpcfg_write, .effects = RV_CSR_VIEW \
-    }
+#define PMPCFG .read = pmpcfg_read, .write = pmpcfg_write, .effects = RV_CSR_VIEW
+#define CSR(n) .first = (n), .last = (n)
+#define CSRS(from, to) .first = (from), .last = (to)
 
-static const struct csr csr_table[CSR_COUNT] = {
+/* In the order of their numbers. */
+static const struct csr csr_table[] = {
     /* floating point */
-    [0x001] = {.exists = true, .read = fflags_read, .write = fflags_write, .allowed = allow_fp},
-    [0x002] = {.exists = true, .read = frm_read, .write = frm_write, .allowed = allow_fp},
-    [0x003] = {.exists = true, .read = fcsr_read, .write = fcsr_write, .allowed = allow_fp},
-    /* unprivileged counters */
-    [0xc00] = {.exists = true, .read = cycle_read, .allowed = allow_counter},
-    [0xc01] = {.exists = true, .read = time_read, .allowed = allow_counter},
-    [0xc02] = {.exists = true, .read = instret_read, .allowed = allow_counter},
-    [0xc03 ... 0xc1f] = {.exists = true, .read = zero_read, .allowed = allow_counter},
+    {CSR(0x001), .read = fflags_read, .write = fflags_write, .allowed = allow_fp},
+    {CSR(0x002), .read = frm_read, .write = frm_write, .allowed = allow_fp},
+    {CSR(0x003), .read = fcsr_read, .write = fcsr_write, .allowed = allow_fp},
     /* supervisor */
-    [0x100] = {.exists = true,
-               .read = sstatus_read,
-               .write = sstatus_write,
-               .effects = IRQ | RV_CSR_VIEW},
-    [0x104] = {.exists = true, .read = sie_read, .write = sie_write, .effects = IRQ},
-    [0x105] = {.exists = true, FIELD(stvec), .write = stvec_write},
-    [0x106] = {.exists = true, FIELD(scounteren), .wmask = UINT32_MAX},
-    [0x10a] = {.exists = true, FIELD(senvcfg), .write = senvcfg_write},
-    [0x140] = {.exists = true, FIELD(sscratch), .wmask = ALL},
-    [0x141] = {.exists = true, FIELD(sepc), .wmask = EVEN},
-    [0x142] = {.exists = true, FIELD(scause), .wmask = ALL},
-    [0x143] = {.exists = true, FIELD(stval), .wmask = ALL},
-    [0x144] = {.exists = true, .read = sip_read, .write = sip_write, .effects = IRQ},
-    [0x14d] = {.exists = true,
-               FIELD(stimecmp),
-               .write = stimecmp_write,
-               .allowed = allow_stimecmp,
-               .effects = IRQ},
-    [0x150] = {.exists = true, .aia = true, .read = iselect_read, .write = iselect_write},
-    [0x151] = {.exists = true, .aia = true, .access = ireg_access, .effects = IRQ},
-    [0x15c] = {.exists = true, .aia = true, .access = topei_access, .effects = IRQ},
-    [0xdb0] = {.exists = true, .aia = true, .read = topi_read},
-    [0x180] = {.exists = true,
-               FIELD(satp),
-               .write = satp_write,
-               .allowed = allow_satp,
-               .effects = RV_CSR_VIEW},
-    /* machine information */
-    [0xf11 ... 0xf13] = {.exists = true, .read = zero_read},
-    [0xf14] = {.exists = true, .read = hartid_read},
-    [0xf15] = {.exists = true, .read = zero_read},
+    {CSR(0x100), .read = sstatus_read, .write = sstatus_write, .effects = IRQ | RV_CSR_VIEW},
+    {CSR(0x104), .read = sie_read, .write = sie_write, .effects = IRQ},
+    {CSR(0x105), FIELD(stvec), .write = stvec_write},
+    {CSR(0x106), FIELD(scounteren), .wmask = UINT32_MAX},
+    {CSR(0x10a), FIELD(senvcfg), .write = senvcfg_write},
+    {CSR(0x140), FIELD(sscratch), .wmask = ALL},
+    {CSR(0x141), FIELD(sepc), .wmask = EVEN},
+    {CSR(0x142), FIELD(scause), .wmask = ALL},
+    {CSR(0x143), FIELD(stval), .wmask = ALL},
+    {CSR(0x144), .read = sip_read, .write = sip_write, .effects = IRQ},
+    {CSR(0x14d), FIELD(stimecmp), .write = stimecmp_write, .allowed = allow_stimecmp,
+     .effects = IRQ},
+    {CSR(0x150), .aia = true, .read = iselect_read, .write = iselect_write},
+    {CSR(0x151), .aia = true, .access = ireg_access, .effects = IRQ},
+    {CSR(0x15c), .aia = true, .access = topei_access, .effects = IRQ},
+    {CSR(0x180), FIELD(satp), .write = satp_write, .allowed = allow_satp, .effects = RV_CSR_VIEW},
     /* machine */
-    [0x300] = {.exists = true,
-               .read = mstatus_read,
-               .write = mstatus_write,
-               .effects = IRQ | RV_CSR_VIEW},
-    [0x301] = {.exists = true, .read = misa_read, .write = ignore_write},
-    [0x302] = {.exists = true, FIELD(medeleg), .wmask = 0xb3ff},
-    [0x303] = {.exists = true, FIELD(mideleg), .wmask = S_IRQS, .effects = IRQ},
-    [0x304] = {.exists = true, FIELD(mie), .wmask = S_IRQS | M_IRQS, .effects = IRQ},
-    [0x305] = {.exists = true, FIELD(mtvec), .write = mtvec_write},
-    [0x306] = {.exists = true, FIELD(mcounteren), .wmask = UINT32_MAX},
-    [0x308] = {.exists = true, .aia = true, .read = zero_read, .write = ignore_write},
-    [0x309] = {.exists = true, .aia = true, .read = mvip_read, .write = mip_write, .effects = IRQ},
-    [0x30a] = {.exists = true, FIELD(menvcfg), .write = menvcfg_write, .effects = IRQ},
-    [0x320] = {.exists = true, FIELD(mcountinhibit), .write = countinhibit_write},
-    [0x323 ... 0x33f] = {.exists = true, .read = zero_read, .write = ignore_write},
-    [0x340] = {.exists = true, FIELD(mscratch), .wmask = ALL},
-    [0x341] = {.exists = true, FIELD(mepc), .wmask = EVEN},
-    [0x342] = {.exists = true, FIELD(mcause), .wmask = ALL},
-    [0x343] = {.exists = true, FIELD(mtval), .wmask = ALL},
-    [0x344] = {.exists = true, .read = mip_read, .write = mip_write, .effects = IRQ},
-    [0x350] = {.exists = true, .aia = true, .read = iselect_read, .write = iselect_write},
-    [0x351] = {.exists = true, .aia = true, .access = ireg_access, .effects = IRQ},
-    [0x35c] = {.exists = true, .aia = true, .access = topei_access, .effects = IRQ},
-    [0xfb0] = {.exists = true, .aia = true, .read = topi_read},
-    [0x3a0] = PMPCFG,
-    [0x3a2] = PMPCFG,
-    [0x3a4] = PMPCFG,
-    [0x3a6] = PMPCFG,
-    [0x3a8] = PMPCFG,
-    [0x3aa] = PMPCFG,
-    [0x3ac] = PMPCFG,
-    [0x3ae] = PMPCFG,
-    [0x3b0 ... 0x3ef] = {.exists = true,
-                         .read = pmpaddr_read,
-                         .write = pmpaddr_write,
-                         .effects = RV_CSR_VIEW},
-    [0xb00] = {.exists = true, .read = cycle_read, .write = cycle_write},
-    [0xb02] = {.exists = true, .read = instret_read, .write = instret_write},
-    [0xb03 ... 0xb1f] = {.exists = true, .read = zero_read, .write = ignore_write},
+    {CSR(0x300), .read = mstatus_read, .write = mstatus_write, .effects = IRQ | RV_CSR_VIEW},
+    {CSR(0x301), .read = misa_read, .write = ignore_write},
+    {CSR(0x302), FIELD(medeleg), .wmask = 0xb3ff},
+    {CSR(0x303), FIELD(mideleg), .wmask = S_IRQS, .effects = IRQ},
+    {CSR(0x304), FIELD(mie), .wmask = S_IRQS | M_IRQS, .effects = IRQ},
+    {CSR(0x305), FIELD(mtvec), .write = mtvec_write},
+    {CSR(0x306), FIELD(mcounteren), .wmask = UINT32_MAX},
+    {CSR(0x308), .aia = true, .read = zero_read, .write = ignore_write},
+    {CSR(0x309), .aia = true, .read = mvip_read, .write = mip_write, .effects = IRQ},
+    {CSR(0x30a), FIELD(menvcfg), .write = menvcfg_write, .effects = IRQ},
+    {CSR(0x320), FIELD(mcountinhibit), .write = countinhibit_write},
+    {CSRS(0x323, 0x33f), .read = zero_read, .write = ignore_write},
+    {CSR(0x340), FIELD(mscratch), .wmask = ALL},
+    {CSR(0x341), FIELD(mepc), .wmask = EVEN},
+    {CSR(0x342), FIELD(mcause), .wmask = ALL},
+    {CSR(0x343), FIELD(mtval), .wmask = ALL},
+    {CSR(0x344), .read = mip_read, .write = mip_write, .effects = IRQ},
+    {CSR(0x350), .aia = true, .read = iselect_read, .write = iselect_write},
+    {CSR(0x351), .aia = true, .access = ireg_access, .effects = IRQ},
+    {CSR(0x35c), .aia = true, .access = topei_access, .effects = IRQ},
+    {CSR(0x3a0), PMPCFG},
+    {CSR(0x3a2), PMPCFG},
+    {CSR(0x3a4), PMPCFG},
+    {CSR(0x3a6), PMPCFG},
+    {CSR(0x3a8), PMPCFG},
+    {CSR(0x3aa), PMPCFG},
+    {CSR(0x3ac), PMPCFG},
+    {CSR(0x3ae), PMPCFG},
+    {CSRS(0x3b0, 0x3ef), .read = pmpaddr_read, .write = pmpaddr_write, .effects = RV_CSR_VIEW},
+    /* machine counters */
+    {CSR(0xb00), .read = cycle_read, .write = cycle_write},
+    {CSR(0xb02), .read = instret_read, .write = instret_write},
+    {CSRS(0xb03, 0xb1f), .read = zero_read, .write = ignore_write},
+    /* unprivileged counters */
+    {CSR(0xc00), .read = cycle_read, .allowed = allow_counter},
+    {CSR(0xc01), .read = time_read, .allowed = allow_counter},
+    {CSR(0xc02), .read = instret_read, .allowed = allow_counter},
+    {CSRS(0xc03, 0xc1f), .read = zero_read, .allowed = allow_counter},
+    /* supervisor */
+    {CSR(0xdb0), .aia = true, .read = topi_read},
+    /* machine information */
+    {CSRS(0xf11, 0xf13), .read = zero_read},
+    {CSR(0xf14), .read = hartid_read},
+    {CSR(0xf15), .read = zero_read},
+    {CSR(0xfb0), .aia = true, .read = topi_read},
 };
 
 /* ---- access ---- */
@@ -561,13 +546,22 @@ static bool csr_read_only(unsigned number)
 /* NULL: this hart has none of that number. */
 static const struct csr *csr_find(const struct rv_hart *h, unsigned number)
 {
-    const struct csr *c = &csr_table[number];
-    return c->exists && (!c->aia || h->env.imsic_reg) ? c : NULL;
+    size_t low = 0, high = ARRAY_SIZE(csr_table);
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (csr_table[middle].last < number)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    const struct csr *c = &csr_table[low];
+    bool exists = low < ARRAY_SIZE(csr_table) && c->first <= number;
+    return exists && (!c->aia || h->env.imsic_reg) ? c : NULL;
 }
 
 bool rv_csr_peek(struct rv_hart *h, unsigned number, uint64_t *value)
 {
-    const struct csr *c = number < CSR_COUNT ? csr_find(h, number) : NULL;
+    const struct csr *c = csr_find(h, number);
     if (!c)
         return false;
     if (c->access)
@@ -585,7 +579,7 @@ static unsigned poke_counter_bias(const struct rv_hart *h, unsigned number)
 
 bool rv_csr_poke(struct rv_hart *h, unsigned number, uint64_t value)
 {
-    const struct csr *c = number < CSR_COUNT ? csr_find(h, number) : NULL;
+    const struct csr *c = csr_find(h, number);
     uint64_t old;
     if (!c || csr_read_only(number))
         return false;
