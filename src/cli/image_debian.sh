@@ -75,6 +75,9 @@ echo MODULES=list >"$1/etc/initramfs-tools/conf.d/guise"
 printf "%s\n" virtio_mmio virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 \
     >"$1/usr/share/initramfs-tools/modules.d/guise"'
 
+# Translations are kept for the next program while packages are set up, and are no part of the disk.
+CACHE=/.guise-cache
+
 bootstrap()
 {
     sources "$1" >"$WORK/sources.list"
@@ -83,10 +86,12 @@ bootstrap()
     else
         set --
     fi
-    mmdebstrap --mode=root --format=directory --architectures=riscv64 --variant=minbase \
+    GUISE_CACHE=$CACHE mmdebstrap --mode=root --format=directory --architectures=riscv64 \
+        --variant=minbase --setup-hook="mkdir -m 700 \"\$1$CACHE\"" \
         --include="$PACKAGES${INCLUDE:+,$INCLUDE}" --skip=check/empty,cleanup/reproducible \
         --essential-hook="$configure_initramfs" \
         --customize-hook='chroot "$1" systemctl --quiet enable systemd-networkd systemd-resolved' \
+        --customize-hook="rm -r \"\$1$CACHE\"" \
         "$SUITE" "$root" "$@"
 }
 
