@@ -448,6 +448,14 @@ static uint64_t process_hwcap(void)
 
 #define TABLE (64 << 10) /* bytes */
 
+/* Large tables of the heap stay mappings, of which only what is used is ever touched. */
+static void settle_libc(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, TABLE);
+#endif
+}
+
 int proc_run(const struct proc_config *config, struct error *err)
 {
     struct program program = {.name = config->program, .argv = config->argv};
@@ -455,8 +463,7 @@ int proc_run(const struct proc_config *config, struct error *err)
     int rc = program_find(config, &program, err);
     if (rc)
         return rc;
-    /* Large tables stay mappings, of which only what is used is ever touched. */
-    mallopt(M_MMAP_THRESHOLD, TABLE);
+    settle_libc();
     /* In this order: faults that are not fault.h's go to the handlers of signals. */
     uint64_t ignored = signals_prepare();
     rc = fault_init(err);
