@@ -271,7 +271,7 @@ bool persist_worth(const struct persist *p, const struct code_page *page)
 {
     const struct persist_unit *u = page->origin ? &p->units[page->origin - 1] : NULL;
     return u && u->expected >= EXPECTED_MIN &&
-           store_grows(&u->unit, u->draft.bytes + u->expected * EXPECTED_SIZE);
+           store_worth(&u->unit, u->draft.bytes + u->expected * EXPECTED_SIZE);
 }
 
 /* What has run in all pages, for those who compile more of them. */

@@ -14,6 +14,7 @@
 #define WARM_HOT 64u      /* jumps to a place that is worth it */
 #define PART 5u           /* of the time that the program took */
 #define AT_MOST 50000000u /* ns */
+#define EACH 300000u      /* ns, of a region */
 
 static uint64_t save_now(clockid_t clock)
 {
@@ -22,10 +23,11 @@ static uint64_t save_now(clockid_t clock)
     return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-static uint64_t save_deadline(void)
+/* How long what is left to do may take. */
+static uint64_t save_time(void)
 {
     uint64_t part = save_now(CLOCK_PROCESS_CPUTIME_ID) / PART;
-    return save_now(CLOCK_MONOTONIC) + (part < AT_MOST ? part : AT_MOST);
+    return part < AT_MOST ? part : AT_MOST;
 }
 
 /* The page of a place that can be kept; NULL: it is none. */
@@ -57,14 +59,18 @@ static void save_compile_one(struct vcpu *v, struct compiler *c, struct compile_
     dbt_keep_job(v, job);
 }
 
-static bool save_any(struct vcpu *v, const struct warm_place *w, unsigned count)
+/* Whether it is worth while to compile what can be compiled in the time. */
+static bool save_any(struct vcpu *v, const struct warm_place *w, unsigned count, uint64_t time)
 {
     struct persist *p = dbt_of(v)->code->persist;
     const struct code_page *page;
     bool any = false;
-    for (unsigned i = 0; i < count; i++)
-        if ((page = save_missing(v, w[i].pc)) != NULL)
+    uint64_t possible = time / EACH;
+    for (unsigned i = 0; i < count && possible; i++)
+        if ((page = save_missing(v, w[i].pc)) != NULL) {
             persist_expect(p, page);
+            possible--;
+        }
     for (unsigned i = 0; i < count && !any; i++)
         any = (page = save_missing(v, w[i].pc)) != NULL && persist_worth(p, page);
     return any;
@@ -82,14 +88,15 @@ static void save_wait(const struct compile_queue *q, uint64_t deadline)
 static unsigned save_compile(struct vcpu *v, const struct warm_place *w, unsigned count)
 {
     struct dbt_code *code = dbt_of(v)->code;
-    struct compiler *c = save_any(v, w, count) ? compiler_new(&code->target) : NULL;
+    uint64_t time = save_time();
+    struct compiler *c = save_any(v, w, count, time) ? compiler_new(&code->target) : NULL;
     struct compile_job job;
     unsigned done = 0;
     if (!c || !compile_job_init(&job)) {
         compiler_free(c);
         return 0;
     }
-    uint64_t deadline = save_deadline();
+    uint64_t deadline = save_now(CLOCK_MONOTONIC) + time;
     while (done < count && save_now(CLOCK_MONOTONIC) < deadline)
         save_compile_one(v, c, &job, &w[done++]);
     save_wait(code->queue, deadline);
