@@ -217,14 +217,10 @@ static void draft_reduce(struct unit_draft *d, const struct unit *old)
  * compile, which the next run saves if it is written. So a file grows by what is worth two such
  * writes, or not often.
  */
-bool store_grows(const struct unit *old, uint64_t bytes)
-{
-    return bytes && (!old->head || bytes >= old->head->file_size / WORTH_PART);
-}
-
 bool store_worth(const struct unit *old, uint64_t bytes)
 {
-    return store_grows(old, bytes) || (bytes && old->written + WORTH_EVERY < time(NULL));
+    return bytes && (!old->head || bytes >= old->head->file_size / WORTH_PART ||
+                     old->written + WORTH_EVERY < time(NULL));
 }
 
 /* The program's limits are this process's: SIGXFSZ would be the program's end. */

@@ -34,8 +34,7 @@ uint64_t store_limit(const struct store *s);
 /* The unit for the key; false: there is none that is good. */
 bool store_read(const struct store *s, const struct unit_key *key, struct unit *out);
 
-/* Whether so many bytes of new records are a good part of the unit; are worth writing. */
-bool store_grows(const struct unit *old, uint64_t bytes);
+/* Whether so many bytes of new records are worth writing: a good part of the unit, or it is old. */
 bool store_worth(const struct unit *old, uint64_t bytes);
 /*
  * Adds the draft to the unit of that key as it is now, if that is worth the writing. The draft is

@@ -39,6 +39,7 @@ static void test_ahead(void **state)
     uint8_t *p =
         mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(p, MAP_FAILED);
+    madvise(p, PAGES * PAGE, MADV_NOHUGEPAGE); /* where there is such a thing */
     for (size_t end = 1; end <= PAGES * PAGE; end += 5000) {
         populate(p, PAGES * PAGE, &ready, end);
         unsigned n = resident(p), least = (unsigned)((end + PAGE - 1) / PAGE);

@@ -91,11 +91,6 @@ static bool dbt_make_windows(struct vcpu *v, struct dbt *d, uint32_t price, stru
     return true;
 }
 
-static void dbt_forget_jumps(struct dbt *d)
-{
-    jump_caches_clear(&d->jumps);
-}
-
 static void dbt_put_jump(struct dbt *d, const struct region *r, uint64_t pc)
 {
     jump_cache_put(&d->jumps, d->jump, pc, region_code(&d->code->regions, r));
@@ -122,7 +117,7 @@ static bool dbt_settle(struct vcpu *v, struct dbt *d)
 {
     struct rv_hart *h = v->arch;
     if (d->windows && windows_settle(d->windows))
-        dbt_forget_jumps(d); /* rule 7 */
+        jump_caches_clear(&d->jumps); /* rule 7 */
     struct jump_cache *j = jump_cache_at(&d->jumps, h->view, h->context);
     d->jump = j;
     if (!j)
@@ -152,12 +147,12 @@ static void dbt_page_changed(struct vcpu *v, struct code_page *page)
     struct dbt *d = dbt_of(v);
     if (page) {
         regions_drop_page(&d->code->regions, page);
-        dbt_forget_jumps(d);
+        jump_caches_clear(&d->jumps);
         return;
     }
     if (!d->code->regions.full) /* else it is on the way */
         dbt_start_over(v);
-    dbt_forget_jumps(d);
+    jump_caches_clear(&d->jumps);
 }
 
 static void dbt_notice(struct vcpu *v, struct code_page *page, uint64_t page_va)

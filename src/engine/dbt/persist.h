@@ -41,7 +41,7 @@ void persist_keep_entry(struct persist *p, const struct region_place *place,
 bool persist_want(struct persist *p, const struct code_page *page, uint64_t pc);
 /*
  * Whether so much is expected of the page's unit that it is worth compiling: persist_expect counts
- * what could be.
+ * what could be in the time that there is.
  */
 void persist_expect(struct persist *p, const struct code_page *page);
 bool persist_worth(const struct persist *p, const struct code_page *page);
