@@ -179,7 +179,10 @@ void vrig_free(struct vrig *r)
     free(r);
 }
 
-/* Those of a machine that goes on elsewhere are lost; so that both do the same, a's are, too. */
+/*
+ * Those of a machine that goes on elsewhere are lost; so that both do the same, a's are, too. They
+ * end when the loop runs: their streams could not be opened again before.
+ */
 static bool lose_connections(struct vrig *a)
 {
     struct device *only[] = {a->all[VRIG_VSOCK], NULL};
@@ -204,8 +207,11 @@ bool vrig_copy(struct vrig *a, struct vrig *b)
     struct state_in in = {.data = out.data, .len = out.len};
     bool ok = !out.failed && rig_devices_load(b->as, b->all, &in);
     state_out_free(&out);
-    return ok && lose_connections(a);
-    return ok;
+    if (!ok || !lose_connections(a))
+        return false;
+    loop_run_once(a->loop, 0);
+    loop_run_once(b->loop, 0);
+    return true;
 }
 
 bool vrig_equal(struct vrig *a, struct vrig *b)
