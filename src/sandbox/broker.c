@@ -85,7 +85,10 @@ static void broker_serve(int socket, const struct broker_job *jobs, unsigned cou
             jobs[i].end(jobs[i].ctx);
 }
 
-/* Its own session: what is typed at the terminal is not for it. It keeps no file of the other's. */
+/*
+ * Its own session: what is typed at the terminal is not for it. It keeps no file of the other's,
+ * and no signal ends it before that does: all are blocked.
+ */
 static void broker_main(int socket, const struct broker_job *jobs, unsigned count)
 {
     setsid();
@@ -111,12 +114,16 @@ struct broker *broker_new(const struct broker_job *jobs, unsigned count, struct 
         free(b);
         return NULL;
     }
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
     pid_t pid = fork();
     if (!pid) {
         close(pair[0]);
         broker_main(pair[1], jobs, count);
     }
     int code = errno;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
     close(pair[1]);
     if (pid < 0) {
         close(pair[0]);
