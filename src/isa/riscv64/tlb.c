@@ -225,6 +225,14 @@ static void fetch_note_seen(struct rv_fetch_tlb *t, uint64_t page)
         t->seen_hi = page;
 }
 
+void rv_fetch_note(struct rv_fetch_tlb *t, uint64_t page, uint64_t gpa)
+{
+    fetch_note_seen(t, page);
+    large_note(&t->large, page, gpa);
+    if (!(gpa & RV_TLB_GLOBAL))
+        t->locals = 1;
+}
+
 struct rv_fetch_entry *rv_fetch_enter(struct rv_fetch_tlb *t, uint64_t page, uint64_t gpa)
 {
     unsigned i = rv_fetch_index(page);
@@ -232,18 +240,8 @@ struct rv_fetch_entry *rv_fetch_enter(struct rv_fetch_tlb *t, uint64_t page, uin
     t->page[i] = page;
     t->gpa[i] = gpa;
     bit_set(t->used, i);
-    fetch_note_seen(t, page);
-    large_note(&t->large, page, gpa);
-    if (!(gpa & RV_TLB_GLOBAL))
-        t->locals = 1;
+    rv_fetch_note(t, page, gpa);
     return &t->entry[i];
-}
-
-void rv_fetch_note(struct rv_fetch_tlb *t, uint64_t page, uint64_t gpa)
-{
-    fetch_note_seen(t, page);
-    large_note(&t->large, page, gpa);
-    t->locals = 1;
 }
 
 static void fetch_drop(struct rv_fetch_tlb *t, unsigned i)
