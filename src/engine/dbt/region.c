@@ -19,16 +19,26 @@
 
 /* ---- the table ---- */
 
-static uint32_t region_bucket(const struct regions *rs, uint64_t pc, unsigned view,
-                              const struct code_page *page)
+/* The upper bits choose a chain, those below tell apart what is in one. */
+static uint64_t region_hash(uint64_t pc, unsigned view, const struct code_page *page)
 {
     uint64_t key = (page->gpa ^ pc % RV_PAGE ^ (uint64_t)view << 52) / 2;
-    return (uint32_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> (64 - rs->hash_bits));
+    return key * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-static uint32_t *region_chain(const struct regions *rs, const struct region *r)
+static uint32_t *region_chain(const struct regions *rs, uint64_t hash)
 {
-    return &rs->hash[region_bucket(rs, r->pc, r->view, r->page[0].page)];
+    return &rs->hash[hash >> (64 - rs->hash_bits)];
+}
+
+static uint32_t region_tag(uint64_t hash)
+{
+    return (uint32_t)(hash >> 15); /* chains are at most 2^17 */
+}
+
+static uint64_t region_own_hash(const struct region *r)
+{
+    return region_hash(r->pc, r->view, r->page[0].page);
 }
 
 /* Each chain becomes two, in the same order. Without memory for that they stay as long as they are.
@@ -43,12 +53,12 @@ static void regions_grow_hash(struct regions *rs)
     for (uint32_t i = 0; i < 1u << (rs->hash_bits - 1); i++) {
         uint32_t *end[2] = {&hash[2 * i], &hash[2 * i + 1]}, next;
         for (uint32_t n = old[i]; n; n = next) {
-            struct region *r = &rs->region[n - 1];
-            unsigned half = (region_chain(rs, r) - hash) & 1;
-            next = r->hash_next;
-            r->hash_next = 0;
+            struct region_chain *c = &rs->chain[n - 1];
+            unsigned half = (region_chain(rs, region_own_hash(&rs->region[n - 1])) - hash) & 1;
+            next = c->next;
+            c->next = 0;
             *end[half] = n;
-            end[half] = &r->hash_next;
+            end[half] = &c->next;
         }
     }
     free(old);
@@ -60,18 +70,19 @@ static void region_enter(struct regions *rs)
     struct region *r = &rs->region[rs->count - 1];
     if (rs->count > 1u << rs->hash_bits && rs->hash_bits < MAX_HASH_BITS)
         regions_grow_hash(rs);
-    uint32_t *chain = region_chain(rs, r);
-    r->hash_next = *chain;
+    uint64_t hash = region_own_hash(r);
+    uint32_t *chain = region_chain(rs, hash);
+    rs->chain[rs->count - 1] = (struct region_chain){.next = *chain, .tag = region_tag(hash)};
     *chain = rs->count;
 }
 
-/* In a chain, from index + 1 on. */
-static struct region *region_search(const struct regions *rs, uint32_t i, uint64_t pc,
+/* In a chain, from index + 1 on. Regions are large and many, tags are not: one is seldom wrong. */
+static struct region *region_search(const struct regions *rs, uint32_t i, uint32_t tag, uint64_t pc,
                                     unsigned view, const struct code_page *page)
 {
-    for (; i; i = rs->region[i - 1].hash_next) {
+    for (; i; i = rs->chain[i - 1].next) {
         struct region *r = &rs->region[i - 1];
-        if (r->view == view && r->page[0].page == page &&
+        if (rs->chain[i - 1].tag == tag && r->view == view && r->page[0].page == page &&
             (r->relative ? r->pc % RV_PAGE == pc % RV_PAGE : r->pc == pc))
             return r;
     }
@@ -81,12 +92,14 @@ static struct region *region_search(const struct regions *rs, uint32_t i, uint64
 struct region *region_find(const struct regions *rs, uint64_t pc, unsigned view,
                            const struct code_page *page)
 {
-    return region_search(rs, rs->hash[region_bucket(rs, pc, view, page)], pc, view, page);
+    uint64_t hash = region_hash(pc, view, page);
+    return region_search(rs, *region_chain(rs, hash), region_tag(hash), pc, view, page);
 }
 
 struct region *region_find_next(const struct regions *rs, const struct region *r)
 {
-    return region_search(rs, r->hash_next, r->pc, r->view, r->page[0].page);
+    const struct region_chain *c = &rs->chain[r - rs->region];
+    return region_search(rs, c->next, c->tag, r->pc, r->view, r->page[0].page);
 }
 
 bool region_conflicts(const struct region *r, const struct region_place *place)
@@ -101,10 +114,10 @@ bool region_conflicts(const struct region *r, const struct region_place *place)
 
 static void region_unhash(struct regions *rs, uint32_t index)
 {
-    struct region *r = &rs->region[index];
-    for (uint32_t *p = region_chain(rs, r); *p; p = &rs->region[*p - 1].hash_next)
+    uint64_t hash = region_own_hash(&rs->region[index]);
+    for (uint32_t *p = region_chain(rs, hash); *p; p = &rs->chain[*p - 1].next)
         if (*p == index + 1) {
-            *p = r->hash_next;
+            *p = rs->chain[index].next;
             return;
         }
 }
@@ -370,9 +383,11 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
     rs->region = region_table(process);
     rs->hash_bits = HASH_BITS;
     rs->hash = calloc((size_t)1 << HASH_BITS, sizeof *rs->hash);
+    rs->chain = calloc(MAX_REGIONS, sizeof *rs->chain);
     rs->link = calloc(MAX_LINKS, sizeof *rs->link);
     rs->by_granule = calloc(rs->mem.size / CODEMEM_GRANULE, sizeof *rs->by_granule);
-    bool ok = rs->region && rs->hash && rs->link && rs->by_granule && regions_make_thunks(rs, t);
+    bool ok = rs->region && rs->hash && rs->chain && rs->link && rs->by_granule &&
+              regions_make_thunks(rs, t);
     if (!ok)
         return error_set(err, ENOMEM, "out of memory for translated code");
     return 0;
@@ -384,6 +399,7 @@ void regions_fini(struct regions *rs)
     if (rs->region)
         munmap(rs->region, MAX_REGIONS * sizeof *rs->region);
     free(rs->hash);
+    free(rs->chain);
     free(rs->link);
     free(rs->by_granule);
 }

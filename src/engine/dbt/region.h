@@ -31,11 +31,10 @@ struct region_page {
 
 struct region {
     _Alignas(64) uint64_t pc;
-    uint64_t base;      /* base: where a relative one was found last; pc is relative to it */
-    uint8_t *code;      /* rw view; NULL: cannot be compiled */
-    uint32_t size;      /* 0: the code is another one's */
-    uint32_t hash_next; /* index + 1, 0: end */
-    uint8_t view;       /* enum rv_view, | REGION_WINDOW */
+    uint64_t base; /* base: where a relative one was found last; pc is relative to it */
+    uint8_t *code; /* rw view; NULL: cannot be compiled */
+    uint32_t size; /* 0: the code is another one's */
+    uint8_t view;  /* enum rv_view, | REGION_WINDOW */
     uint8_t pages;
     bool uses_fp, relative;
     uint32_t incoming;             /* of a process: links that lead here, a chain of link + 1 */
@@ -54,6 +53,12 @@ struct region_link {
 };
 #define LINK_END UINT32_MAX
 
+/* Of the region with the same index, in the chain that it is found in. */
+struct region_chain {
+    uint32_t next; /* index + 1, 0: end */
+    uint32_t tag;
+};
+
 struct regions {
     const struct back_target *target;
     struct codemem mem;
@@ -61,6 +66,7 @@ struct regions {
     const uint8_t *thunks_exec;
     uint64_t (*enter)(void *hart, const void *code);
     struct region *region;
+    struct region_chain *chain;
     uint32_t count;
     struct region_link *link;
     uint32_t link_count;
