@@ -1,9 +1,11 @@
 #include "core/addrspace.h"
 
 #include "base/bits.h"
+#include "base/populate.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -20,7 +22,8 @@ struct region {
     gpa_t base;
     uint64_t size;
     enum region_kind kind;
-    uint8_t *host; /* RAM, ROM: mapping of fd */
+    uint8_t *host;               /* RAM, ROM: mapping of fd */
+    _Atomic uint64_t *populated; /* RAM: a bit for each batch of pages that was taken */
     int fd;
     uint64_t offset;            /* of the mapping in it */
     const struct mmio_ops *ops; /* of dev, which takes loads and stores; NULL: memory does */
@@ -51,6 +54,7 @@ void addrspace_free(struct addrspace *as)
         if (r->kind == REGION_MMIO)
             continue;
         munmap(r->host, r->size);
+        free(r->populated);
         close(r->fd);
     }
     free(as);
@@ -107,10 +111,13 @@ static int addrspace_insert(struct addrspace *as, struct region region, struct e
 /* A region that lacks only its mapping. Its file is the address space's, also on failure. */
 static int addrspace_map(struct addrspace *as, struct region region, struct error *err)
 {
+    if (region.kind == REGION_RAM)
+        region.populated = calloc(region.size / POPULATE_BATCH / 64 + 1, sizeof *region.populated);
     region.host = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
                        region.fd, (off_t)region.offset);
     if (region.host == MAP_FAILED) {
         int code = errno;
+        free(region.populated);
         close(region.fd);
         return error_set(err, code, "cannot map %llu bytes of guest memory: %s",
                          (unsigned long long)region.size, strerror(code));
@@ -121,6 +128,7 @@ static int addrspace_map(struct addrspace *as, struct region region, struct erro
     int rc = addrspace_insert(as, region, err);
     if (rc) {
         munmap(region.host, region.size);
+        free(region.populated);
         close(region.fd);
     }
     return rc;
@@ -208,6 +216,50 @@ void *addrspace_ram(const struct addrspace *as, gpa_t gpa, uint64_t len)
 const void *addrspace_readable(const struct addrspace *as, gpa_t gpa, uint64_t len)
 {
     return addrspace_memory(as, gpa, len, REGION_ROM);
+}
+
+/* The batch of pages at `offset` is there from now on. */
+static void region_populate(const struct region *r, uint64_t offset)
+{
+    uint64_t n = offset / POPULATE_BATCH, bit = UINT64_C(1) << n % 64;
+    if (atomic_load_explicit(&r->populated[n / 64], memory_order_relaxed) & bit)
+        return;
+    atomic_fetch_or_explicit(&r->populated[n / 64], bit, memory_order_relaxed);
+    uint64_t left = r->size - offset;
+    populate_range(r->host + offset, left < POPULATE_BATCH ? left : POPULATE_BATCH);
+}
+
+/* Batches that lie in what has been given back may be taken again. */
+static void region_unpopulate(const struct region *r, uint64_t offset, uint64_t len)
+{
+    uint64_t end = (offset + len) / POPULATE_BATCH;
+    for (uint64_t n = align_up(offset, POPULATE_BATCH) / POPULATE_BATCH; r->populated && n < end;
+         n++)
+        atomic_fetch_and_explicit(&r->populated[n / 64], ~(UINT64_C(1) << n % 64),
+                                  memory_order_relaxed);
+}
+
+/* The RAM region that has the host's range, at *offset; NULL: none. */
+static const struct region *addrspace_find_host(const struct addrspace *as, const void *host,
+                                                uint64_t len, uint64_t *offset)
+{
+    for (unsigned i = 0; i <= as->count; i++) {
+        const struct region *r = &as->regions[i ? i - 1 : as->largest];
+        *offset = (uintptr_t)host - (uintptr_t)r->host;
+        if (r->kind == REGION_RAM && *offset < r->size && len <= r->size - *offset)
+            return r;
+    }
+    return NULL;
+}
+
+void addrspace_expect(const struct addrspace *as, const void *host, uint64_t len)
+{
+    uint64_t offset;
+    const struct region *r = addrspace_find_host(as, host, len, &offset);
+    if (!r || !r->populated)
+        return;
+    for (uint64_t at = align_down(offset, POPULATE_BATCH); at < offset + len; at += POPULATE_BATCH)
+        region_populate(r, at);
 }
 
 bool addrspace_ram_file(const struct addrspace *as, gpa_t gpa, uint64_t len, int *fd,
@@ -378,9 +430,10 @@ uint64_t addrspace_resident(const struct addrspace *as)
 /* Makes bytes of a region a hole. Returns how many, 0 if the host does not. */
 static uint64_t region_punch(const struct region *r, uint64_t offset, uint64_t len)
 {
-    return fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len)
-               ? 0
-               : len;
+    if (fallocate(r->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)len))
+        return 0;
+    region_unpopulate(r, offset, len);
+    return len;
 }
 
 /* The `len` zero bytes before `end` become a hole, if they are worth it. Returns how many did. */
@@ -427,15 +480,10 @@ uint64_t addrspace_drop_zeros(struct addrspace *as, gpa_t *from, uint64_t *bytes
 
 uint64_t addrspace_give_back(const struct addrspace *as, void *host, uint64_t len)
 {
-    for (unsigned i = 0; i < as->count; i++) {
-        const struct region *r = &as->regions[i];
-        uint64_t offset = (uintptr_t)host - (uintptr_t)r->host;
-        if (r->kind != REGION_RAM || offset >= r->size || len > r->size - offset)
-            continue;
-        uint64_t first = align_up(offset, PAGE), end = align_down(offset + len, PAGE);
-        return first < end ? region_punch(r, first, end - first) : 0;
-    }
-    return 0;
+    uint64_t offset;
+    const struct region *r = addrspace_find_host(as, host, len, &offset);
+    uint64_t first = align_up(offset, PAGE), end = align_down(offset + len, PAGE);
+    return r && first < end ? region_punch(r, first, end - first) : 0;
 }
 
 /* Calls fn for each page of memory that is not all zero. */

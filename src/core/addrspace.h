@@ -50,6 +50,11 @@ int addrspace_add_flash(struct addrspace *as, gpa_t base, uint64_t size, const s
 void *addrspace_ram(const struct addrspace *as, gpa_t gpa, uint64_t len);
 /* The same for RAM or ROM; the result must only be read. */
 const void *addrspace_readable(const struct addrspace *as, gpa_t gpa, uint64_t len);
+/*
+ * Part of what addrspace_ram gave is about to be used: its pages are taken by batches, with those
+ * around them (base/populate.h), unless they were before and have not been given back.
+ */
+void addrspace_expect(const struct addrspace *as, const void *host, uint64_t len);
 
 /* File and offset behind a range that addrspace_ram would give; for other mappings of it. */
 bool addrspace_ram_file(const struct addrspace *as, gpa_t gpa, uint64_t len, int *fd,

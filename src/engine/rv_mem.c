@@ -83,6 +83,7 @@ static void tlb_fill(struct vcpu *v, uint64_t va, const struct rv_translation *t
     char *host = addrspace_ram(v->mem, align_down(t->gpa, RV_PAGE), RV_PAGE);
     if (!host)
         return;
+    addrspace_expect(v->mem, host, RV_PAGE);
     page |= (t->perms & RV_READ ? RV_TLB_READ : 0) | (t->perms & RV_WRITE ? RV_TLB_WRITE : 0);
     rv_tlb_enter(h->tlb, page, tlb_gpa(t), host);
 }

@@ -10,7 +10,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "host/populate.h"
+#include "base/populate.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U

@@ -4,7 +4,9 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -397,6 +399,38 @@ static void test_give_back(void **state)
     assert_true(ram[PAGE - 1] == 7 && !ram[PAGE] && !ram[3 * PAGE - 1] && ram[3 * PAGE] == 7);
 }
 
+/* Batches of 16 pages, the last is shorter; once, unless all of one has been given back. */
+static void test_expect(void **state)
+{
+    struct space *s = *state;
+    const gpa_t base = 0x90000000;
+    const uint64_t pages = 100;
+    if (madvise(NULL, 0, 23)) {
+        puts("skip: this kernel has no MADV_POPULATE_WRITE (Linux 5.14)");
+        skip();
+    }
+    assert_int_equal(addrspace_add_ram(s->as, base, pages * PAGE, NULL), 0);
+    uint8_t *ram = addrspace_ram(s->as, base, pages * PAGE);
+    uint64_t before = addrspace_resident(s->as);
+    ram[20 * PAGE] = 5;
+    addrspace_expect(s->as, ram + 20 * PAGE + 7, 1);
+    assert_int_equal(addrspace_resident(s->as), before + 16 * PAGE);
+    assert_int_equal(ram[20 * PAGE], 5);
+    addrspace_expect(s->as, ram + 31 * PAGE, PAGE + 1); /* also of the next */
+    assert_int_equal(addrspace_resident(s->as), before + 32 * PAGE);
+    addrspace_expect(s->as, ram + 99 * PAGE, PAGE);
+    assert_int_equal(addrspace_resident(s->as), before + 36 * PAGE);
+    addrspace_expect(s->as, ram + 99 * PAGE, 2 * PAGE); /* nothing: it is not all memory */
+    addrspace_expect(s->as, &before, 1);
+
+    assert_int_equal(addrspace_give_back(s->as, ram + 16 * PAGE, 15 * PAGE), 15 * PAGE);
+    addrspace_expect(s->as, ram + 16 * PAGE, PAGE);
+    assert_int_equal(addrspace_resident(s->as), before + 21 * PAGE);
+    assert_int_equal(addrspace_give_back(s->as, ram + 16 * PAGE, 16 * PAGE), 16 * PAGE);
+    addrspace_expect(s->as, ram + 16 * PAGE, PAGE);
+    assert_int_equal(addrspace_resident(s->as), before + 36 * PAGE);
+}
+
 /* ---- saved memory ---- */
 
 static struct addrspace *memory_new(void)
@@ -501,6 +535,7 @@ int main(void)
         SPACE_TEST(test_copy),
         SPACE_TEST(test_drop_zeros),
         SPACE_TEST(test_give_back),
+        SPACE_TEST(test_expect),
         SPACE_TEST(test_save_load),
         SPACE_TEST(test_bad_streams),
     };

@@ -117,6 +117,8 @@ static uint8_t virtio_blk_prepare_io(struct virtio_blk_request *r, bool write, u
     r->io.iov = write ? c->readable : c->writable;
     r->io.iov_count = (int)(write ? c->readable_count : c->writable_count);
     r->io.offset = sector * BLOCK_SECTOR;
+    for (int i = 0; i < r->io.iov_count && !write; i++)
+        addrspace_expect(b->vd.mem, r->io.iov[i].iov_base, r->io.iov[i].iov_len);
     return PENDING;
 }
 

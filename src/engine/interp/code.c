@@ -1,8 +1,8 @@
 #include "engine/interp/code.h"
 
 #include "base/bits.h"
+#include "base/populate.h"
 #include "host/guarded.h"
-#include "host/populate.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "host/populate.h"
+#include "base/populate.h"
 
 #define PAGES 100u
 #define PAGE 4096u

@@ -1,4 +1,4 @@
-#include "host/populate.h"
+#include "base/populate.h"
 
 #include <stdint.h>
 #include <sys/mman.h>
@@ -9,7 +9,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
-#define BATCH ((size_t)64 << 10)
+void populate_range(uint8_t *base, size_t size)
+{
+    (void)madvise(base, size, MADV_POPULATE_WRITE);
+}
 
 void populate(uint8_t *base, size_t size, size_t *ready, size_t end)
 {
@@ -17,7 +20,7 @@ void populate(uint8_t *base, size_t size, size_t *ready, size_t end)
         end = size;
     if (end <= *ready)
         return;
-    size_t to = align_up(end, BATCH) < size ? align_up(end, BATCH) : size;
-    (void)madvise(base + *ready, to - *ready, MADV_POPULATE_WRITE);
+    size_t to = align_up(end, POPULATE_BATCH) < size ? align_up(end, POPULATE_BATCH) : size;
+    populate_range(base + *ready, to - *ready);
     *ready = to;
 }
