@@ -2,6 +2,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
+#include "base/populate.h"
 #include "host/x86_64/asm.h"
 #include "isa/riscv64/hart.h"
 
@@ -17,7 +18,12 @@
 #define HASH_BITS 10u /* a small program touches few pages */
 #define MAX_HASH_BITS 17u
 
-/* ---- the table ---- */
+/* ---- the tables ---- */
+
+static size_t granules(const struct regions *rs)
+{
+    return rs->mem.size / CODEMEM_GRANULE;
+}
 
 /* The upper bits choose a chain, those below tell apart what is in one. */
 static uint64_t region_hash(uint64_t pc, unsigned view, const struct code_page *page)
@@ -62,6 +68,17 @@ static void regions_grow_hash(struct regions *rs)
         }
     }
     free(old);
+}
+
+/* The next region, with the links of its code, is about to be written. */
+static void regions_expect(struct regions *rs, const struct back_code *code)
+{
+    populate((uint8_t *)rs->region, MAX_REGIONS * sizeof *rs->region, &rs->region_ready,
+             (rs->count + 1) * sizeof *rs->region);
+    if (!code)
+        return;
+    populate((uint8_t *)rs->link, MAX_LINKS * sizeof *rs->link, &rs->link_ready,
+             (rs->link_count + code->link_count) * sizeof *rs->link);
 }
 
 /* The last region, which is filled in but for this. */
@@ -227,6 +244,7 @@ struct code_page *region_page_of(const struct region_place *place, uint64_t pc)
 struct region *region_add(struct regions *rs, const struct region_place *place,
                           const struct back_code *code)
 {
+    regions_expect(rs, code);
     uint8_t *rw = code ? region_place_code(rs, code) : NULL;
     if (rs->count == MAX_REGIONS || (code && !rw)) {
         rs->full = true;
@@ -263,6 +281,7 @@ struct region *region_add_entry(struct regions *rs, const struct region *r,
         own++;
     if (rs->count == MAX_REGIONS || own == r->pages)
         return NULL;
+    regions_expect(rs, NULL);
     struct region *e = &rs->region[rs->count++];
     *e = *r;
     e->pc = entry->pc;
@@ -357,15 +376,14 @@ static bool regions_make_thunks(struct regions *rs, const struct back_target *t)
     return ok;
 }
 
-/* Zero, on lines of the cache, and resident as it is used; a machine's in huge pages. */
-static struct region *region_table(bool process)
+/* Zero, on lines of the cache, and resident as it is used. */
+static void *regions_table(size_t size, bool huge)
 {
-    const size_t size = MAX_REGIONS * sizeof(struct region);
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                    -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    if (!process)
+    if (huge)
         madvise(p, size, MADV_HUGEPAGE);
     return p;
 }
@@ -380,12 +398,12 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
         return rc;
     rs->target = t;
     rs->process = process;
-    rs->region = region_table(process);
+    rs->region = regions_table(MAX_REGIONS * sizeof *rs->region, !process);
+    rs->chain = regions_table(MAX_REGIONS * sizeof *rs->chain, !process);
+    rs->link = regions_table(MAX_LINKS * sizeof *rs->link, false);
+    rs->by_granule = regions_table(granules(rs) * sizeof *rs->by_granule, false);
     rs->hash_bits = HASH_BITS;
     rs->hash = calloc((size_t)1 << HASH_BITS, sizeof *rs->hash);
-    rs->chain = calloc(MAX_REGIONS, sizeof *rs->chain);
-    rs->link = calloc(MAX_LINKS, sizeof *rs->link);
-    rs->by_granule = calloc(rs->mem.size / CODEMEM_GRANULE, sizeof *rs->by_granule);
     bool ok = rs->region && rs->hash && rs->chain && rs->link && rs->by_granule &&
               regions_make_thunks(rs, t);
     if (!ok)
@@ -395,19 +413,22 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
 
 void regions_fini(struct regions *rs)
 {
-    codemem_fini(&rs->mem);
     if (rs->region)
         munmap(rs->region, MAX_REGIONS * sizeof *rs->region);
+    if (rs->chain)
+        munmap(rs->chain, MAX_REGIONS * sizeof *rs->chain);
+    if (rs->link)
+        munmap(rs->link, MAX_LINKS * sizeof *rs->link);
+    if (rs->by_granule)
+        munmap(rs->by_granule, granules(rs) * sizeof *rs->by_granule);
     free(rs->hash);
-    free(rs->chain);
-    free(rs->link);
-    free(rs->by_granule);
+    codemem_fini(&rs->mem);
 }
 
 void regions_reset(struct regions *rs)
 {
     memset(rs->hash, 0, sizeof *rs->hash << rs->hash_bits);
-    memset(rs->by_granule, 0, rs->mem.size / CODEMEM_GRANULE * sizeof *rs->by_granule);
+    memset(rs->by_granule, 0, granules(rs) * sizeof *rs->by_granule);
     rs->count = rs->link_count = 0;
     codemem_reset(&rs->mem);
     regions_make_thunks(rs, rs->target);

@@ -67,12 +67,13 @@ struct regions {
     uint64_t (*enter)(void *hart, const void *code);
     struct region *region;
     struct region_chain *chain;
-    uint32_t count;
     struct region_link *link;
+    uint32_t *by_granule; /* of code memory: index + 1 of the region that was last there */
+    size_t region_ready, link_ready; /* bytes whose pages are there, as populate() has it */
+    uint32_t count;
     uint32_t link_count;
     uint32_t *hash; /* index + 1; 1 << hash_bits chains, more as there are more regions */
     unsigned hash_bits;
-    uint32_t *by_granule; /* of code memory: index + 1 of the region that was last there */
     bool full;
     bool process;   /* links lead anywhere */
     size_t written; /* bytes of code since codemem_settle */

@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 
 #define BUCKETS 32768
-#define FEW 100               /* pages that small programs need at most */
+#define FEW 100 /* pages that small programs need at most */
+#define HUGE (UINT64_C(2) << 20)
 #define OFTEN UINT64_C(20000) /* instructions, to open a page again */
 #define LONG 8                /* times open_max: so many pages opened again are no burst */
 
@@ -58,6 +59,12 @@ static uint32_t code_max_slots(const struct code_cache *c)
     return c->shared ? c->max : CODE_MAX_SLOTS;
 }
 
+/* Bytes for FEW pages, up to where there can be huge pages. */
+static size_t code_few(const void *p, size_t size)
+{
+    return align_up((uintptr_t)p + FEW * size, HUGE) - (uintptr_t)p;
+}
+
 /* NULL: out of memory. Most of a large program's pages become resident one by one otherwise. */
 static void *code_map(const struct code_cache *c, size_t count, size_t size)
 {
@@ -66,7 +73,7 @@ static void *code_map(const struct code_cache *c, size_t count, size_t size)
     if (p == MAP_FAILED)
         return NULL;
     if (c->shared)
-        madvise((uint8_t *)p + align_up(FEW * size, 4096), (count - FEW) * size, MADV_HUGEPAGE);
+        madvise((uint8_t *)p + code_few(p, size), count * size - code_few(p, size), MADV_HUGEPAGE);
     return p;
 }
 
@@ -258,7 +265,7 @@ static struct code_page *code_cache_add(struct code_cache *c, gpa_t gpa, const u
     code_page_begin(p);
     if (c->shared) {
         size_t index = (size_t)(p - c->pages);
-        populate((uint8_t *)c->slots, FEW * sizeof *c->slots, &c->slots_ready,
+        populate((uint8_t *)c->slots, code_few(c->slots, sizeof *c->slots), &c->slots_ready,
                  (index + 1) * sizeof *c->slots);
         code_page_open(c, p, &c->slots[index]);
     }
