@@ -11,8 +11,8 @@
 #define BUCKETS 32768
 #define FEW 100 /* pages that small programs need at most */
 #define HUGE (UINT64_C(2) << 20)
-#define OFTEN UINT64_C(20000) /* instructions, to open a page again */
-#define LONG 8                /* times open_max: so many pages opened again are no burst */
+#define OFTEN UINT64_C(200000) /* instructions, to open a page again */
+#define LONG 8                 /* times open_max: so many pages opened again are no burst */
 
 _Static_assert(CODE_MAX_SLOTS % CODE_FEW_SLOTS == 0, "doubled until there are as many");
 
@@ -156,8 +156,8 @@ void code_cache_set_changed(struct code_cache *c, void (*changed)(void *ctx, str
 }
 
 /*
- * To open a page again costs as much as some 10,000 instructions. A boot does that 4,000 times in
- * all, in bursts. Where it is often for long, more pages may be open.
+ * To open a page again costs as much as some 10,000 instructions. A kernel's start does that 4,000
+ * times in all, in bursts. Where it is often for long, more pages may be open.
  */
 static void code_cache_reopen(struct code_cache *c, uint64_t icount)
 {
