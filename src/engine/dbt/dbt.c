@@ -27,7 +27,9 @@
  *     only, where time is real). Whether a context has a window changes only outside regions and
  *     empties the jump caches.
  *  8. A jump cache may stay if all pages of the regions in it are still where they were, with the
- *     bytes that they had; links lead to such pages only.
+ *     bytes that they had; links lead to such pages only. Not where time is counted in
+ * instructions: the interpreter looks where a page is, and compares it, when it comes to it, and
+ * the guest may have changed either by then.
  *  9. A relative region (region.h) is entered where all its pages are. Whoever enters it from here
  *     writes h->pc, from which its base is computed. A link leads to one with the same base.
  * 10. In a process a page has one address and one translation for all threads, and pages and
@@ -104,7 +106,7 @@ static void dbt_put_jump(struct dbt *d, const struct region *r, uint64_t pc)
  */
 static bool dbt_same_pages(struct vcpu *v, const struct jump_cache *j)
 {
-    if (dbt_of(v)->code->shared || j->pages > JUMP_PAGES)
+    if (dbt_of(v)->code->shared || j->pages > JUMP_PAGES || !dbt_real_time(v))
         return false;
     for (unsigned i = 0; i < j->pages; i++)
         if (!interp_page_same(v, j->notes->page[i].va, j->notes->page[i].page))
@@ -510,10 +512,9 @@ static int dbt_attach_with(struct vcpu *v, const struct interp_hooks *hooks, uin
 
 static int dbt_attach(struct vcpu *v, struct error *err)
 {
-    bool real_time = v->clock && !v->clock->is_virtual;
     const struct rv_hart *h = v->arch;
     const struct interp_hooks *hooks = h->process ? &dbt_process_hooks : &dbt_hooks;
-    return dbt_attach_with(v, hooks, real_time ? WINDOW_PRICE : NO_WINDOWS, err);
+    return dbt_attach_with(v, hooks, dbt_real_time(v) ? WINDOW_PRICE : NO_WINDOWS, err);
 }
 
 static int dbt_attach_eager(struct vcpu *v, struct error *err)

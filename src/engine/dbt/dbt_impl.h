@@ -56,6 +56,12 @@ struct dbt {
     struct engine_stats stats; /* of running */
 };
 
+/* Whether time is the host's, and not counted in instructions. */
+static inline bool dbt_real_time(const struct vcpu *v)
+{
+    return v->clock && !v->clock->is_virtual;
+}
+
 /*
  * A thread that is alone needs no lock, and stays alone while it is in its engine: only it can make
  * another.

@@ -60,7 +60,7 @@ void dbt_fill_job(struct vcpu *v, struct compile_job *job, const struct code_pag
     memcpy(job->entries, in.entries, sizeof job->entries);
     job->entry_count = in.entry_count;
     job->relative = !h->process && h->view == RV_VIEW_U;
-    job->host_time = v->clock && !v->clock->is_virtual;
+    job->host_time = dbt_real_time(v);
     job->all = d->code->eager;
     job->dump = d->code->dump;
     for (unsigned i = 0; i < in.pages; i++) {
