@@ -340,31 +340,40 @@ static int32_t gen_offset(void)
     return rnd(2) ? 0 : rnd(2) ? (int32_t)rnd(16) * 8 : (int32_t)rnd(4096) - 2048;
 }
 
-static void gen_memory(struct gen *g)
+static void gen_access(struct gen *g, ir_ref a, int32_t offset)
 {
     unsigned what = rnd(8), size = rnd(4);
     struct ir *ir = g->ir;
-    ir_ref a = gen_address(g);
     if (what < 3) {
         unsigned type = size == 3 ? IR_I64 : gen_int();
         gen_put(g, ir_load(ir, (enum ir_type)type, (uint8_t)(size | (rnd(2) ? IR_MEM_SIGNED : 0)),
-                           a, gen_offset(), gen_snap(g)));
+                           a, offset, gen_snap(g)));
     } else if (what == 3) {
         unsigned type = gen_float();
         gen_put(g, ir_load(ir, (enum ir_type)type, type == IR_F64 ? IR_MEM_64 : IR_MEM_32, a,
-                           gen_offset(), gen_snap(g)));
+                           offset, gen_snap(g)));
     } else if (what < 6) {
-        ir_store(ir, (uint8_t)size, a, gen_offset(), gen_get(g, size == 3 ? IR_I64 : gen_int()),
+        ir_store(ir, (uint8_t)size, a, offset, gen_get(g, size == 3 ? IR_I64 : gen_int()),
                  gen_snap(g));
     } else if (what == 6) {
         unsigned type = gen_float();
-        ir_store(ir, type == IR_F64 && rnd(4) ? IR_MEM_64 : IR_MEM_32, a, gen_offset(),
-                 gen_get(g, type), gen_snap(g));
+        ir_store(ir, type == IR_F64 && rnd(4) ? IR_MEM_64 : IR_MEM_32, a, offset, gen_get(g, type),
+                 gen_snap(g));
     } else {
         unsigned type = gen_int();
         gen_put(
             g, ir_amo(ir, (enum ir_type)type, rnd(IR_AMO_COUNT), a, gen_get(g, type), gen_snap(g)));
     }
+}
+
+/* Often some that are near each other at one base, aligned to each other or not. */
+static void gen_memory(struct gen *g)
+{
+    ir_ref a = gen_address(g);
+    int32_t offset = gen_offset();
+    gen_access(g, a, offset);
+    for (unsigned more = rnd(2) ? rnd(7) : 0; more; more--)
+        gen_access(g, a, offset + ((int32_t)rnd(32) - 16) * (rnd(4) ? 8 : (int32_t)rnd(20)));
 }
 
 static void gen_call(struct gen *g)

@@ -725,6 +725,7 @@ static void emit_block(struct emit *e, uint32_t block)
         emit_note(e, ref);
         if (next < e->ra.reload_count && ir_at(e->ir, ref)->op != IR_PHI && !ir_is_leaf(e->ir, ref))
             next = emit_reload(e, next, pos);
+        e->next_reload = next;
         emit_ins(e, ref);
         if (e->copy_count)
             emit_reload_end(e, pos);
@@ -785,7 +786,7 @@ bool back_compile(struct back *b, const struct back_target *t, const struct ir *
     e->live = live;
     e->out = out;
     e->dump = dump;
-    e->stub_count = e->mark_count = e->copy_count = 0;
+    e->stub_count = e->mark_count = e->copy_count = e->group.left = 0;
     e->failed = false;
     out->entry_count = out->link_count = out->ref_count = out->site_count = 0;
     out->size = out->hot_size = 0;

@@ -43,6 +43,7 @@ struct emit_stub {
     uint8_t kind;
     ir_ref ref;
     uint32_t block, to;
+    uint32_t others; /* of STUB_SLOW: so many accesses behind `ref` are made here, too */
     struct asm_label label, resume;
 };
 
@@ -65,6 +66,10 @@ struct emit {
         ra_loc memory;
     } copy[RA_REGS]; /* reloads that are good now: ra.loc says the register */
     uint32_t copy_count;
+    uint32_t next_reload; /* of the block */
+    struct {
+        uint32_t left, stub; /* accesses that share the look-up (emit_mem.c), and its slow path */
+    } group;
     uint32_t next_block; /* in that order, after the current one; IR_NO_BLOCK */
     /* descriptors (emit_slow.c) */
     uint32_t *desc;
@@ -183,6 +188,8 @@ bool emit_is_float_order(const struct emit *e, ir_ref ref);
 
 /* emit_slow.c: the region goes on at the stub's resume label when the helper has returned. */
 void emit_slow(struct emit *e, struct emit_stub *s);
+/* emit_mem.c: what is executed next in the block; 0: nothing. */
+ir_ref emit_next_access(const struct emit *e, ir_ref ref);
 /* The same, in line. */
 void emit_slow_here(struct emit *e, ir_ref ref);
 uint32_t emit_mxcsr(unsigned frm);

@@ -121,41 +121,151 @@ static struct emit_access emit_window(struct emit *e, ir_ref ref)
     return access;
 }
 
-static struct emit_access emit_tlb(struct emit *e, ir_ref ref, unsigned tag)
+/* ---- the TLB ---- */
+
+/*
+ * Loads and stores that follow each other at one base, as where registers are saved or a structure
+ * is filled, share one look-up: that of a place on the page of the first byte, with the tag of the
+ * page of the last access. If both are one page, on which all are allowed and aligned, the others
+ * need none, and rax stays what it is. Else all are made by the slow path, one after the other.
+ */
+#define GROUP_MOST 8 /* some lie across two pages, and the slow path is slow */
+#define GROUP_SPAN 256
+
+struct emit_group {
+    uint32_t others;
+    int32_t lo, hi; /* offsets of the lowest access; of the last one of the largest size */
+    unsigned size;  /* the largest */
+    bool writes;
+};
+
+ir_ref emit_next_access(const struct emit *e, ir_ref ref)
+{
+    do
+        ref = ir_at(e->ir, ref)->next;
+    while (ref && (ir_is_leaf(e->ir, ref) || ir_at(e->ir, ref)->op == IR_NOP));
+    return ref;
+}
+
+static struct emit_group emit_group_of(const struct ir_ins *ins)
+{
+    bool amo = ins->op == IR_AMO;
+    int32_t disp = amo ? 0 : (int32_t)ins->imm;
+    return (struct emit_group){
+        .lo = disp,
+        .hi = disp,
+        .size = amo ? emit_size(ins->type) : IR_MEM_SIZE(ins->aux),
+        .writes = ins->op != IR_LOAD,
+    };
+}
+
+/* Takes the access into the group if all stay aligned to each other, and near. */
+static bool emit_group_add(struct emit_group *g, const struct ir_ins *ins)
+{
+    struct emit_group one = emit_group_of(ins), all = *g;
+    unsigned least = one.size < g->size ? one.size : g->size;
+    if ((uint32_t)(one.hi - g->hi) % least)
+        return false;
+    /* hi stays a place of an access of the largest size, as far up as such could be. */
+    if (one.size > g->size) {
+        all.hi = one.hi +
+                 (g->hi > one.hi ? (g->hi - one.hi) / (int32_t)one.size * (int32_t)one.size : 0);
+        all.size = one.size;
+    } else if (one.hi > g->hi) {
+        all.hi = g->hi + (one.hi - g->hi) / (int32_t)g->size * (int32_t)g->size;
+    }
+    all.lo = one.lo < g->lo ? one.lo : g->lo;
+    all.writes |= one.writes;
+    all.others++;
+    if (all.hi - all.lo > GROUP_SPAN)
+        return false;
+    *g = all;
+    return true;
+}
+
+/* Whether `ref` can use what is in registers where the access before it is made. */
+static bool emit_group_keeps(const struct emit *e, ir_ref base, ir_ref ref)
 {
     const struct ir_ins *ins = ir_at(e->ir, ref);
-    bool amo = ins->op == IR_AMO;
-    unsigned size = amo ? emit_size(ins->type) : IR_MEM_SIZE(ins->aux);
-    uint32_t stub = e->stub_count;
-    struct emit_stub *slow = emit_stub(e, STUB_SLOW, ref);
-    ir_ref base = ins->arg[0];
-    ra_loc l = emit_loc(e, base);
-    int32_t disp = amo ? 0 : (int32_t)ins->imm;
+    uint32_t pos = e->live->pos[ref];
+    if ((ins->op != IR_LOAD && ins->op != IR_STORE) || ins->arg[0] != base ||
+        (ins->aux & IR_MEM_RESERVE) || (int32_t)ins->imm != ins->imm)
+        return false;
+    if (e->next_reload < e->ra.reload_count && e->ra.reload[e->next_reload].from <= pos)
+        return false;
+    for (uint32_t i = 0; i < e->copy_count; i++) {
+        const struct ra_reload *r = &e->ra.reload[e->copy[i].index];
+        if (r->value == base && r->to <= pos)
+            return false;
+    }
+    return true;
+}
+
+/* The accesses that share the look-up of `ref`. */
+static struct emit_group emit_group(const struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    struct emit_group g = emit_group_of(ins);
+    ra_loc l = emit_loc(e, ins->arg[0]);
+    if (ins->op == IR_AMO || (ins->aux & IR_MEM_RESERVE) || !(ra_is_gpr(l) || ra_is_mem(l)))
+        return g;
+    for (ir_ref next = ref; g.others + 1 < GROUP_MOST;) {
+        next = emit_next_access(e, next);
+        if (!next || !emit_group_keeps(e, ins->arg[0], next) ||
+            !emit_group_add(&g, ir_at(e->ir, next)))
+            break;
+    }
+    return g;
+}
+
+/* rax becomes what the guest address of the group's page has to be added to, or the base's own. */
+static void emit_tlb_look(struct emit *e, ir_ref ref, const struct emit_group *g,
+                          struct emit_stub *slow)
+{
+    ir_ref base = ir_at(e->ir, ref)->arg[0];
     enum asm_reg temp = (enum asm_reg)e->ra.temp[ref][0];
-    emit_address(e, 4, EMIT_SCRATCH, base, disp);
+    emit_address(e, 4, EMIT_SCRATCH, base, g->lo);
     asm_ri(&e->a, ASM_SHR, 4, EMIT_SCRATCH, 12 - TLB_ENTRY_SHIFT);
     asm_ri(&e->a, ASM_AND, 4, EMIT_SCRATCH, (int32_t)((e->t->tlb_entries - 1) << TLB_ENTRY_SHIFT));
-    emit_address(e, 8, temp, base, disp);
-    asm_ri(&e->a, ASM_AND, 8, temp, (int32_t)(0xfffff000u | (size - 1)));
-    asm_rm(&e->a, ASM_CMP, 8, temp, emit_tlb_mem(tag));
+    emit_address(e, 8, temp, base, g->hi);
+    asm_ri(&e->a, ASM_AND, 8, temp, (int32_t)(0xfffff000u | (g->size - 1)));
+    asm_rm(&e->a, ASM_CMP, 8, temp, emit_tlb_mem(g->writes ? TLB_WTAG : 0));
     asm_jcc(&e->a, CC_NE, &slow->label);
     asm_rm(&e->a, ASM_MOV, 8, EMIT_SCRATCH, emit_tlb_mem(TLB_ADDEND));
-    struct emit_access access = {asm_mem(EMIT_SCRATCH, disp), temp, stub};
+    if (ra_is_mem(emit_loc(e, base)))
+        asm_rm(&e->a, ASM_ADD, 8, EMIT_SCRATCH, emit_mem(e, emit_loc(e, base)));
+}
+
+static struct emit_access emit_tlb(struct emit *e, ir_ref ref)
+{
+    const struct ir_ins *ins = ir_at(e->ir, ref);
+    ra_loc l = emit_loc(e, ins->arg[0]);
+    int32_t disp = ins->op == IR_AMO ? 0 : (int32_t)ins->imm;
+    enum asm_reg temp = (enum asm_reg)e->ra.temp[ref][0];
+    if (e->group.left) {
+        e->group.left--;
+    } else {
+        struct emit_group g = emit_group(e, ref);
+        e->group.stub = e->stub_count;
+        e->group.left = g.others;
+        struct emit_stub *slow = emit_stub(e, STUB_SLOW, ref);
+        slow->others = g.others;
+        emit_tlb_look(e, ref, &g, slow);
+    }
+    struct emit_access access = {asm_mem(EMIT_SCRATCH, disp), temp, e->group.stub};
     if (ra_is_gpr(l)) {
         access.at = asm_mem_index((enum asm_reg)l, EMIT_SCRATCH, 0, disp);
-    } else if (ra_is_mem(l)) {
-        asm_rm(&e->a, ASM_ADD, 8, EMIT_SCRATCH, emit_mem(e, l));
-    } else {
-        emit_address(e, 8, temp, base, disp);
+    } else if (!ra_is_mem(l)) {
+        emit_address(e, 8, temp, ins->arg[0], disp);
         asm_rr(&e->a, ASM_ADD, 8, EMIT_SCRATCH, temp);
         access.at.disp = 0;
     }
     return access;
 }
 
-static struct emit_access emit_reach(struct emit *e, ir_ref ref, unsigned tag)
+static struct emit_access emit_reach(struct emit *e, ir_ref ref)
 {
-    return e->t->window_bits ? emit_window(e, ref) : emit_tlb(e, ref, tag);
+    return e->t->window_bits ? emit_window(e, ref) : emit_tlb(e, ref);
 }
 
 static void emit_load_int(struct emit *e, const struct ir_ins *ins, enum asm_reg d,
@@ -179,16 +289,18 @@ static void emit_load_int(struct emit *e, const struct ir_ins *ins, enum asm_reg
     }
 }
 
+/* The slow path comes back behind the last access that it makes. */
 static void emit_resume(struct emit *e, uint32_t stub)
 {
-    asm_bind(&e->a, &e->stub[stub].resume);
+    if (!e->group.left)
+        asm_bind(&e->a, &e->stub[stub].resume);
 }
 
 void emit_load(struct emit *e, ir_ref ref)
 {
     const struct ir_ins *ins = ir_at(e->ir, ref);
     ra_loc d = emit_loc(e, ref);
-    struct emit_access access = emit_reach(e, ref, 0);
+    struct emit_access access = emit_reach(e, ref);
     emit_site(e, &access);
     if (emit_is_fp(ins->type) && ra_is_fp(d)) {
         asm_xm(&e->a, ins->type == IR_F64 ? ASM_MOVSD : ASM_MOVSS, emit_xmm(d), access.at);
@@ -205,7 +317,7 @@ void emit_store(struct emit *e, ir_ref ref)
     const struct ir_ins *ins = ir_at(e->ir, ref);
     unsigned size = IR_MEM_SIZE(ins->aux), type = ir_at(e->ir, ins->arg[1])->type;
     ra_loc v = emit_loc(e, ins->arg[1]);
-    struct emit_access access = emit_reach(e, ref, TLB_WTAG);
+    struct emit_access access = emit_reach(e, ref);
     if (ir_is_const(e->ir, ins->arg[1]) && (size < 8 || emit_is_imm32(e, ins->arg[1]))) {
         emit_site(e, &access);
         asm_mi(&e->a, ASM_MOV, size, access.at, (int32_t)ir_at(e->ir, ins->arg[1])->imm);
@@ -289,7 +401,7 @@ void emit_amo(struct emit *e, ir_ref ref)
     unsigned size = emit_size(ins->type);
     ra_loc d = emit_loc(e, ref);
     enum asm_op op = emit_amo_op(ins->imm);
-    struct emit_access access = emit_reach(e, ref, TLB_WTAG);
+    struct emit_access access = emit_reach(e, ref);
     asm_lea(&e->a, 8, access.temp, access.at);
     struct asm_mem at = asm_mem(access.temp, 0);
     if (d == RA_NONE && op != ASM_OP_COUNT) {

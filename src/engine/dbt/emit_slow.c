@@ -209,6 +209,12 @@ void emit_slow(struct emit *e, struct emit_stub *s)
     if (s->to) /* the operand that the result has replaced */
         asm_xx(&e->a, ASM_MOVAPS, (enum asm_xmm)(s->to - 1), EMIT_SCRATCH_X);
     emit_slow_here(e, s->ref);
+    ir_ref other = s->ref;
+    for (uint32_t i = 0; i < s->others; i++) {
+        other = emit_next_access(e, other);
+        emit_note(e, EMIT_MARK_STUB | other);
+        emit_slow_here(e, other);
+    }
     if (ir_at(e->ir, s->ref)->op != IR_TICK)
         asm_jmp(&e->a, &s->resume);
 }
