@@ -35,8 +35,8 @@ enum {
  * Extensions without instructions of their own. Those that firmware has to switch on first are
  * switched on by sbi mode and by reset.
  */
-static const char *const other_extensions[] = {"zicntr",  "zihpm",   "sstc",   "svadu",
-                                               "svinval", "svnapot", "svpbmt", "svvptc"};
+static const char *const other_extensions[] = {"zicntr",  "zihpm",   "sstc",  "svadu",
+                                               "svinval", "svnapot", "svpbmt"};
 /* With AIA, of machine level, which is hidden without firmware, and of supervisor level. */
 static const char *const aia_extensions[] = {"smaia", "ssaia"};
 
