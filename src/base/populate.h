@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #define POPULATE_BATCH ((size_t)64 << 10)
+#define HUGE_PAGE ((size_t)2 << 20) /* what MADV_HUGEPAGE may give, aligned to that */
 
 /* The pages of the mapping that hold these bytes are about to be written. */
 void populate_range(uint8_t *base, size_t size);

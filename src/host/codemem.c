@@ -21,7 +21,6 @@
 #endif
 
 #define INT3 0xcc
-#define HUGE ((size_t)2 << 20)
 
 /* A sealed file of the right size, its descriptor in *fd. */
 static int codemem_file(size_t size, int *fd, struct error *err)
@@ -49,14 +48,14 @@ static int codemem_file(size_t size, int *fd, struct error *err)
 static void *codemem_mmap(size_t size, int protection, int flags, int fd)
 {
     uint8_t *p =
-        mmap(NULL, size + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        mmap(NULL, size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return p;
-    uint8_t *start = (uint8_t *)align_up((uintptr_t)p, HUGE);
+    uint8_t *start = (uint8_t *)align_up((uintptr_t)p, HUGE_PAGE);
     if (start > p)
         munmap(p, (size_t)(start - p));
-    if (p + HUGE > start)
-        munmap(start + size, (size_t)(p + HUGE - start));
+    if (p + HUGE_PAGE > start)
+        munmap(start + size, (size_t)(p + HUGE_PAGE - start));
     void *mapped = mmap(start, size, protection, flags | MAP_NORESERVE | MAP_FIXED, fd, 0);
     if (mapped == MAP_FAILED) {
         int code = errno;
@@ -116,8 +115,8 @@ static int codemem_map_private(struct codemem *m, struct error *err)
     if (p == MAP_FAILED)
         return error_set(err, errno, "mapping %zu bytes for generated code: %s", m->size,
                          strerror(errno));
-    if (m->size > HUGE)
-        madvise(p + HUGE, m->size - HUGE, MADV_HUGEPAGE);
+    if (m->size > HUGE_PAGE)
+        madvise(p + HUGE_PAGE, m->size - HUGE_PAGE, MADV_HUGEPAGE);
     m->rw = p;
     m->rx = p;
     return 0;
@@ -263,7 +262,7 @@ void codemem_settle(struct codemem *m)
     /* A shared file's pages stay in the file. */
     (void)madvise(m->rw, m->size, MADV_DONTNEED);
     m->ready = align_down(m->rover * CODEMEM_GRANULE, (size_t)4096);
-    size_t full = align_down(m->rover * CODEMEM_GRANULE, HUGE);
+    size_t full = align_down(m->rover * CODEMEM_GRANULE, HUGE_PAGE);
     if (full <= m->huge)
         return;
     /* Where it fails the pages stay small. */

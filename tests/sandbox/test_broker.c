@@ -24,7 +24,7 @@ static int add(void *ctx, unsigned arg, int *fd)
     return *(int *)ctx + (int)arg;
 }
 
-static int open_null(void *ctx, unsigned arg, int *fd)
+static int open_zero(void *ctx, unsigned arg, int *fd)
 {
     (void)ctx, (void)arg;
     *fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
@@ -40,7 +40,7 @@ static struct broker *make(int *number, char *file)
 {
     const struct broker_job jobs[JOBS] = {
         [JOB_ADD] = {.run = add, .ctx = number},
-        [JOB_OPEN] = {.run = open_null},
+        [JOB_OPEN] = {.run = open_zero},
         [JOB_END] = {.end = end, .ctx = file},
     };
     return broker_new(jobs, JOBS, NULL);

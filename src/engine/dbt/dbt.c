@@ -96,7 +96,7 @@ static bool dbt_make_windows(struct vcpu *v, struct dbt *d, uint32_t price, stru
 static void dbt_put_jump(struct dbt *d, const struct region *r, uint64_t pc)
 {
     jump_cache_put(&d->jumps, d->jump, pc, region_code(&d->code->regions, r));
-    for (unsigned i = 0; i < r->pages && !d->code->shared; i++) /* else rule 10 */
+    for (unsigned i = 0; i < r->pages && d->keeps_jumps; i++)
         jump_cache_note(d->jump, region_page_va(r, i, pc), r->page[i].page);
 }
 
@@ -106,7 +106,7 @@ static void dbt_put_jump(struct dbt *d, const struct region *r, uint64_t pc)
  */
 static bool dbt_same_pages(struct vcpu *v, const struct jump_cache *j)
 {
-    if (dbt_of(v)->code->shared || j->pages > JUMP_PAGES || !dbt_real_time(v))
+    if (!dbt_of(v)->keeps_jumps || j->pages > JUMP_PAGES)
         return false;
     for (unsigned i = 0; i < j->pages; i++)
         if (!interp_page_same(v, j->notes->page[i].va, j->notes->page[i].page))
@@ -472,6 +472,7 @@ static struct dbt *dbt_new(struct vcpu *v, bool eager, struct error *err)
         return NULL;
     }
     jump_caches_init(&d->jumps, h->process ? JUMP_CACHE_PROCESS : JUMP_CACHE);
+    d->keeps_jumps = !h->process && dbt_real_time(v); /* of a process: rule 10 */
     d->code = dbt_code_get(v, eager, err);
     if (d->code)
         return d;

@@ -48,6 +48,7 @@ struct dbt {
     struct rv_fault fault;    /* of a helper that asked to leave */
     enum interp_native leave; /* of a process: not GO_ON when its engine is to be left */
     bool locked;              /* code->lock is held */
+    bool keeps_jumps;         /* over fences, if their pages are as they were (dbt.c, rule 8) */
 
     struct windows *windows; /* NULL: none in this machine */
     bool faults;             /* regions may fault at sites: scope is pushed while they run */

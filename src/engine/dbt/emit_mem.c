@@ -134,7 +134,7 @@ static struct emit_access emit_window(struct emit *e, ir_ref ref)
 
 struct emit_group {
     uint32_t others;
-    int32_t lo, hi; /* offsets of the lowest access; of the last one of the largest size */
+    int64_t lo, hi; /* offsets of the lowest access; of the last one of the largest size */
     unsigned size;  /* the largest */
     bool writes;
 };
@@ -150,10 +150,9 @@ ir_ref emit_next_access(const struct emit *e, ir_ref ref)
 static struct emit_group emit_group_of(const struct ir_ins *ins)
 {
     bool amo = ins->op == IR_AMO;
-    int32_t disp = amo ? 0 : (int32_t)ins->imm;
     return (struct emit_group){
-        .lo = disp,
-        .hi = disp,
+        .lo = amo ? 0 : ins->imm,
+        .hi = amo ? 0 : ins->imm,
         .size = amo ? emit_size(ins->type) : IR_MEM_SIZE(ins->aux),
         .writes = ins->op != IR_LOAD,
     };
@@ -164,15 +163,15 @@ static bool emit_group_add(struct emit_group *g, const struct ir_ins *ins)
 {
     struct emit_group one = emit_group_of(ins), all = *g;
     unsigned least = one.size < g->size ? one.size : g->size;
-    if ((uint32_t)(one.hi - g->hi) % least)
+    if ((uint64_t)(one.hi - g->hi) % least)
         return false;
     /* hi stays a place of an access of the largest size, as far up as such could be. */
     if (one.size > g->size) {
         all.hi = one.hi +
-                 (g->hi > one.hi ? (g->hi - one.hi) / (int32_t)one.size * (int32_t)one.size : 0);
+                 (g->hi > one.hi ? (g->hi - one.hi) / (int64_t)one.size * (int64_t)one.size : 0);
         all.size = one.size;
     } else if (one.hi > g->hi) {
-        all.hi = g->hi + (one.hi - g->hi) / (int32_t)g->size * (int32_t)g->size;
+        all.hi = g->hi + (one.hi - g->hi) / (int64_t)g->size * (int64_t)g->size;
     }
     all.lo = one.lo < g->lo ? one.lo : g->lo;
     all.writes |= one.writes;
@@ -224,10 +223,10 @@ static void emit_tlb_look(struct emit *e, ir_ref ref, const struct emit_group *g
 {
     ir_ref base = ir_at(e->ir, ref)->arg[0];
     enum asm_reg temp = (enum asm_reg)e->ra.temp[ref][0];
-    emit_address(e, 4, EMIT_SCRATCH, base, g->lo);
+    emit_address(e, 4, EMIT_SCRATCH, base, (int32_t)g->lo);
     asm_ri(&e->a, ASM_SHR, 4, EMIT_SCRATCH, 12 - TLB_ENTRY_SHIFT);
     asm_ri(&e->a, ASM_AND, 4, EMIT_SCRATCH, (int32_t)((e->t->tlb_entries - 1) << TLB_ENTRY_SHIFT));
-    emit_address(e, 8, temp, base, g->hi);
+    emit_address(e, 8, temp, base, (int32_t)g->hi);
     asm_ri(&e->a, ASM_AND, 8, temp, (int32_t)(0xfffff000u | (g->size - 1)));
     asm_rm(&e->a, ASM_CMP, 8, temp, emit_tlb_mem(g->writes ? TLB_WTAG : 0));
     asm_jcc(&e->a, CC_NE, &slow->label);

@@ -39,7 +39,7 @@ static uint32_t *region_chain(const struct regions *rs, uint64_t hash)
 
 static uint32_t region_tag(uint64_t hash)
 {
-    return (uint32_t)(hash >> 15); /* chains are at most 2^17 */
+    return (uint32_t)(hash >> (32 - MAX_HASH_BITS));
 }
 
 static uint64_t region_own_hash(const struct region *r)

@@ -9,8 +9,7 @@
 #include <sys/mman.h>
 
 #define BUCKETS 32768
-#define FEW 100 /* pages that small programs need at most */
-#define HUGE (UINT64_C(2) << 20)
+#define FEW 100                /* pages that small programs need at most */
 #define OFTEN UINT64_C(200000) /* instructions, to open a page again */
 #define LONG 8                 /* times open_max: so many pages opened again are no burst */
 
@@ -62,7 +61,7 @@ static uint32_t code_max_slots(const struct code_cache *c)
 /* Bytes for FEW pages, up to where there can be huge pages. */
 static size_t code_few(const void *p, size_t size)
 {
-    return align_up((uintptr_t)p + FEW * size, HUGE) - (uintptr_t)p;
+    return align_up((uintptr_t)p + FEW * size, HUGE_PAGE) - (uintptr_t)p;
 }
 
 /* NULL: out of memory. Most of a large program's pages become resident one by one otherwise. */
