@@ -276,6 +276,48 @@ static void test_fences(void **state)
     guest_free(g);
 }
 
+/* To space `asid`, which has the same tables. */
+static void user_space(struct guest *g, uint64_t asid)
+{
+    rv_csr_poke(&g->h, 0x180, UINT64_C(8) << 60 | asid << 44 | GUEST_TABLES >> 12);
+}
+
+/*
+ * Where time is real a space earns its window, and loses it with its context: what was made for it
+ * must not run for the space that comes after it, though its pages are where and what they were.
+ */
+static void test_lost_with_context(void **state)
+{
+    struct guest *g = user_new(&engine_interp);
+    const uint64_t rw = LOW + PAGE_RW * 4096 + 0x100, here = UINT64_C(0x5ca1ab1e0ddba11);
+    struct error err;
+    (void)state;
+    engine_interp.detach(&g->v);
+    clock_fini(&g->clock);
+    clock_init(&g->clock, false);
+    g->v.engine = &engine_dbt;
+    assert_int_equal(engine_dbt.attach(&g->v, &err), 0);
+    user_pages(g);
+    uint64_t *data = guest_ptr(g, DATA_PA + 0x100);
+    data[0] = here;
+    data[1] = 8000000;
+    CODE(g, CODE_PA, LOAD(3, 6, 10, 8), LOAD(3, 5, 10, 0), ADDI(6, 6, -1), BNE(6, 0, -8), ECALL);
+    user_space(g, 1);
+    uint8_t first = g->h.context;
+    /* Another thread compiles: how much of the first runs it does not matter. */
+    for (unsigned i = 0; i < 100 && !g->h.contexts[first].window; i++)
+        expect(g, rw, RV_CAUSE_ECALL_U, here);
+    assert_int_not_equal(g->h.contexts[first].window, 0);
+    expect(g, rw, RV_CAUSE_ECALL_U, here);
+    for (unsigned asid = 2; asid < 2 + RV_CONTEXTS; asid++)
+        user_space(g, asid);
+    assert_int_equal(g->h.context, first);
+    data[1] = 1000;
+    expect(g, rw, RV_CAUSE_ECALL_U, here);
+    assert_int_equal(g->h.contexts[first].window, 0);
+    guest_free(g);
+}
+
 /* What was mapped for reading only because D was clear is written after D has been set. */
 static void test_dirty(void **state)
 {
@@ -344,7 +386,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal),     cmocka_unit_test(test_equal_atomics),
         cmocka_unit_test(test_fences),    cmocka_unit_test(test_dirty),
-        cmocka_unit_test(test_protected),
+        cmocka_unit_test(test_protected), cmocka_unit_test(test_lost_with_context),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,12 +24,13 @@
  *     counted in instructions. Only where time is real does another thread compile, or are there
  *     regions that an earlier run or another hart has made.
  *  7. A region is made for reaching memory through the TLB or through the context's window (U-mode
- *     only, where time is real). Whether a context has a window changes only outside regions and
- *     empties the jump caches.
+ *     only, where time is real). Whether a context has a window changes only outside regions: when
+ *     it gets or loses one, and when the context becomes another space's. A jump cache is of one
+ *     kind (dbt_view), and empty before it becomes of the other.
  *  8. A jump cache may stay if all pages of the regions in it are still where they were, with the
  *     bytes that they had; links lead to such pages only. Not where time is counted in
- * instructions: the interpreter looks where a page is, and compares it, when it comes to it, and
- * the guest may have changed either by then.
+ *     instructions: the interpreter looks where a page is, and compares it, when it comes to it,
+ *     and the guest may have changed either by then.
  *  9. A relative region (region.h) is entered where all its pages are. Whoever enters it from here
  *     writes h->pc, from which its base is computed. A link leads to one with the same base.
  * 10. In a process a page has one address and one translation for all threads, and pages and
@@ -114,19 +115,21 @@ static bool dbt_same_pages(struct vcpu *v, const struct jump_cache *j)
     return true;
 }
 
-/* Rules 1 and 2: before a region is entered. False: none can be. */
+/* Rules 1, 2 and 7: before a region is entered. False: none can be. */
 static bool dbt_settle(struct vcpu *v, struct dbt *d)
 {
     struct rv_hart *h = v->arch;
-    if (d->windows && windows_settle(d->windows))
-        jump_caches_clear(&d->jumps); /* rule 7 */
+    if (d->windows)
+        windows_settle(d->windows);
     struct jump_cache *j = jump_cache_at(&d->jumps, h->view, h->context);
     d->jump = j;
     if (!j)
         return false;
-    if (j->epoch != h->fetch->epoch || j->code_epoch != h->code_epoch) {
-        if (!dbt_same_pages(v, j))
+    unsigned view = dbt_view(h);
+    if (j->view != view || j->epoch != h->fetch->epoch || j->code_epoch != h->code_epoch) {
+        if (j->view != view || !dbt_same_pages(v, j))
             jump_cache_clear(&d->jumps, j);
+        j->view = view;
         j->epoch = h->fetch->epoch;
         j->code_epoch = h->code_epoch;
     }
@@ -407,6 +410,7 @@ static enum interp_native dbt_native(struct vcpu *v, struct code_page *page, uin
     uint64_t before = h->icount;
     d->leave = NATIVE_GO_ON;
     dbt_lock(d);
+    dbt_collect(v);
     dbt_run_from(v, dbt_begin(v, page, pc));
     dbt_unlock(d);
     if (d->leave == NATIVE_TRAP) {

@@ -46,6 +46,7 @@ struct jump_cache {
     uint64_t code_epoch;      /* of the hart */
     struct jump_entry *entry; /* NULL: not used yet */
     struct jump_notes *notes; /* behind the entries */
+    unsigned view;            /* of the regions that are in it: dbt_view */
     uint32_t puts;            /* since it was empty; JUMP_NOTED + 1: more than are noted */
     uint32_t pages;           /* JUMP_PAGES + 1: more than are noted */
 };

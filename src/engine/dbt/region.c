@@ -346,7 +346,8 @@ bool region_link_to(struct regions *rs, uint32_t link, struct region *to)
 {
     struct region_link *l = &rs->link[link];
     const struct region *from = &rs->region[l->region];
-    if (l->pc != to->pc || from->relative != to->relative || !region_may_link(rs, from, to))
+    if (l->pc != to->pc || from->view != to->view || from->relative != to->relative ||
+        !region_may_link(rs, from, to))
         return false;
     if (rs->process && !l->next) {
         l->next = to->incoming;

@@ -277,19 +277,18 @@ static bool window_reserve(struct window *w)
     return true;
 }
 
-static bool window_open(struct windows *ws, struct window *w)
+static void window_open(struct windows *ws, struct window *w)
 {
     struct rv_hart *h = ws->v->arch;
     if (!window_reserve(w)) {
         w->balance = 0;
-        return false;
+        return;
     }
     w->full = 0;
     w->large_lo = UINT64_MAX;
     w->large_hi = 0;
     h->contexts[h->context].window = (uint64_t)(uintptr_t)window_host(w, 0);
     rv_hart_view_changed(h);
-    return true;
 }
 
 static void window_close(struct windows *ws, struct window *w)
@@ -303,18 +302,18 @@ static void window_close(struct windows *ws, struct window *w)
         w->price *= 4;
 }
 
-bool windows_settle(struct windows *ws)
+void windows_settle(struct windows *ws)
 {
     const struct rv_hart *h = ws->v->arch;
     struct window *w = &ws->window[h->context];
     if (h->contexts[h->context].window) {
-        if (!ws->price || (w->balance >= 0 && w->full < GIVE_UP))
-            return false;
-        window_close(ws, w);
-        return true;
+        if (ws->price && (w->balance < 0 || w->full >= GIVE_UP))
+            window_close(ws, w);
+        return;
     }
-    return h->view == RV_VIEW_U && h->satp >> 60 == RV_SATP_SV39 &&
-           (!ws->price || (w->satp == h->satp && w->balance >= w->price)) && window_open(ws, w);
+    if (h->view == RV_VIEW_U && h->satp >> 60 == RV_SATP_SV39 &&
+        (!ws->price || (w->satp == h->satp && w->balance >= w->price)))
+        window_open(ws, w);
 }
 
 /* ---- life ---- */

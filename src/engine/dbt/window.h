@@ -40,9 +40,9 @@ void windows_free(struct windows *ws);
 void windows_earn(struct windows *ws, uint64_t insns);
 /*
  * Gives the current context the window that it has earned, or takes one that does not pay: not
- * while translated code runs. True: it has one now and had none before, or the reverse.
+ * while translated code runs.
  */
-bool windows_settle(struct windows *ws);
+void windows_settle(struct windows *ws);
 /* All become empty. */
 void windows_clear(struct windows *ws);
 
