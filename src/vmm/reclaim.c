@@ -7,12 +7,15 @@
  *
  * Memory is looked through while all vCPUs are parked, a millisecond or two at a time, and only as
  * far as it has grown: each byte that memory costs more than before pays for two that are looked
- * at. So a machine whose memory does not grow is left alone. In deterministic mode nothing is done.
+ * at. So a machine whose memory does not grow is left alone. Memory grows most where a guest has
+ * most to do: then what is owed waits until all vCPUs do, but for a look now and then. In
+ * deterministic mode nothing is done.
  */
 #include "vmm/vm_internal.h"
 
-#define BETWEEN_NS 20000000u /* while there is something to do */
+#define BETWEEN_NS 20000000u /* while there is something to do, and no vCPU runs */
 #define SOONEST_NS 250000000u
+#define PUT_OFF 4u /* times, while one does */
 #define LATEST_NS UINT64_C(16000000000)
 #define WORTH (UINT64_C(4) << 20)   /* bytes: less is not worth parking */
 #define AT_ONCE (UINT64_C(8) << 20) /* bytes looked at */
@@ -27,6 +30,14 @@ static void reclaim_arm(struct vm *vm, uint64_t ns)
     loop_timer_set(vm->loop, &vm->reclaim.timer, loop_now_ns() + ns);
 }
 
+static bool any_runs(const struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->machine->vcpu_count; i++)
+        if (atomic_load_explicit(&vm->machine->vcpus[i].in_guest, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 static void reclaim_tick(void *ctx)
 {
     struct vm *vm = ctx;
@@ -35,11 +46,14 @@ static void reclaim_tick(void *ctx)
     if (now > r->seen)
         r->owed = u64_min(r->owed + 2 * (now - r->seen), now);
     r->seen = now;
-    r->due = r->owed >= WORTH;
-    if (r->due)
+    bool busy = any_runs(vm), worth = r->owed >= WORTH;
+    r->due = worth && (!busy || ++r->put_off >= PUT_OFF);
+    if (r->due) {
+        r->put_off = 0;
         vm_park_soon(vm); /* and vm_reclaim_due */
-    r->interval_ns = r->due ? SOONEST_NS : u64_min(2 * r->interval_ns, LATEST_NS);
-    reclaim_arm(vm, r->owed >= WORTH + AT_ONCE ? BETWEEN_NS : r->interval_ns);
+    }
+    r->interval_ns = worth ? SOONEST_NS : u64_min(2 * r->interval_ns, LATEST_NS);
+    reclaim_arm(vm, !busy && r->owed >= WORTH + AT_ONCE ? BETWEEN_NS : r->interval_ns);
 }
 
 void vm_reclaim_due(struct vm *vm)

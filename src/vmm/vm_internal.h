@@ -25,6 +25,7 @@ struct vm_reclaim {
     struct loop_timer timer;
     uint64_t interval_ns; /* of the timer, when there is nothing to do */
     bool due;             /* to be done when the vCPUs are parked */
+    unsigned put_off;     /* times that it was not, because one was running */
     gpa_t at;             /* where to look next */
     uint64_t seen;        /* bytes that memory cost when last looked at */
     uint64_t owed;        /* bytes to look at */
