@@ -32,7 +32,7 @@ static uint64_t region_hash(uint64_t pc, unsigned view, const struct code_page *
     return key * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-static uint32_t *region_chain(const struct regions *rs, uint64_t hash)
+static struct region_ref *region_chain(const struct regions *rs, uint64_t hash)
 {
     return &rs->hash[hash >> (64 - rs->hash_bits)];
 }
@@ -51,20 +51,21 @@ static uint64_t region_own_hash(const struct region *r)
  */
 static void regions_grow_hash(struct regions *rs)
 {
-    uint32_t *old = rs->hash, *hash = calloc((size_t)2 << rs->hash_bits, sizeof *hash);
+    struct region_ref *old = rs->hash, *hash = calloc((size_t)2 << rs->hash_bits, sizeof *hash);
     if (!hash)
         return;
     rs->hash = hash;
     rs->hash_bits++;
     for (uint32_t i = 0; i < 1u << (rs->hash_bits - 1); i++) {
-        uint32_t *end[2] = {&hash[2 * i], &hash[2 * i + 1]}, next;
-        for (uint32_t n = old[i]; n; n = next) {
-            struct region_chain *c = &rs->chain[n - 1];
-            unsigned half = (region_chain(rs, region_own_hash(&rs->region[n - 1])) - hash) & 1;
-            next = c->next;
-            c->next = 0;
-            *end[half] = n;
-            end[half] = &c->next;
+        struct region_ref *end[2] = {&hash[2 * i], &hash[2 * i + 1]}, next;
+        for (struct region_ref r = old[i]; r.number; r = next) {
+            struct region_ref *after = &rs->after[r.number - 1];
+            uint64_t own = region_own_hash(&rs->region[r.number - 1]);
+            unsigned half = (region_chain(rs, own) - hash) & 1;
+            next = *after;
+            *after = (struct region_ref){0};
+            *end[half] = r;
+            end[half] = after;
         }
     }
     free(old);
@@ -88,18 +89,18 @@ static void region_enter(struct regions *rs)
     if (rs->count > 1u << rs->hash_bits && rs->hash_bits < MAX_HASH_BITS)
         regions_grow_hash(rs);
     uint64_t hash = region_own_hash(r);
-    uint32_t *chain = region_chain(rs, hash);
-    rs->chain[rs->count - 1] = (struct region_chain){.next = *chain, .tag = region_tag(hash)};
-    *chain = rs->count;
+    struct region_ref *chain = region_chain(rs, hash);
+    rs->after[rs->count - 1] = *chain;
+    *chain = (struct region_ref){rs->count, region_tag(hash)};
 }
 
-/* In a chain, from index + 1 on. Regions are large and many, tags are not: one is seldom wrong. */
-static struct region *region_search(const struct regions *rs, uint32_t i, uint32_t tag, uint64_t pc,
-                                    unsigned view, const struct code_page *page)
+/* In a chain. Regions are large and many, tags are with what leads there: one is seldom wrong. */
+static struct region *region_search(const struct regions *rs, struct region_ref at, uint32_t tag,
+                                    uint64_t pc, unsigned view, const struct code_page *page)
 {
-    for (; i; i = rs->chain[i - 1].next) {
-        struct region *r = &rs->region[i - 1];
-        if (rs->chain[i - 1].tag == tag && r->view == view && r->page[0].page == page &&
+    for (; at.number; at = rs->after[at.number - 1]) {
+        struct region *r = &rs->region[at.number - 1];
+        if (at.tag == tag && r->view == view && r->page[0].page == page &&
             (r->relative ? r->pc % RV_PAGE == pc % RV_PAGE : r->pc == pc))
             return r;
     }
@@ -115,8 +116,8 @@ struct region *region_find(const struct regions *rs, uint64_t pc, unsigned view,
 
 struct region *region_find_next(const struct regions *rs, const struct region *r)
 {
-    const struct region_chain *c = &rs->chain[r - rs->region];
-    return region_search(rs, c->next, c->tag, r->pc, r->view, r->page[0].page);
+    return region_search(rs, rs->after[r - rs->region], region_tag(region_own_hash(r)), r->pc,
+                         r->view, r->page[0].page);
 }
 
 bool region_conflicts(const struct region *r, const struct region_place *place)
@@ -132,9 +133,9 @@ bool region_conflicts(const struct region *r, const struct region_place *place)
 static void region_unhash(struct regions *rs, uint32_t index)
 {
     uint64_t hash = region_own_hash(&rs->region[index]);
-    for (uint32_t *p = region_chain(rs, hash); *p; p = &rs->chain[*p - 1].next)
-        if (*p == index + 1) {
-            *p = rs->chain[index].next;
+    for (struct region_ref *p = region_chain(rs, hash); p->number; p = &rs->after[p->number - 1])
+        if (p->number == index + 1) {
+            *p = rs->after[index];
             return;
         }
 }
@@ -400,12 +401,12 @@ int regions_init(struct regions *rs, const struct back_target *t, uint64_t code_
     rs->target = t;
     rs->process = process;
     rs->region = regions_table(MAX_REGIONS * sizeof *rs->region, !process);
-    rs->chain = regions_table(MAX_REGIONS * sizeof *rs->chain, !process);
+    rs->after = regions_table(MAX_REGIONS * sizeof *rs->after, !process);
     rs->link = regions_table(MAX_LINKS * sizeof *rs->link, false);
     rs->by_granule = regions_table(granules(rs) * sizeof *rs->by_granule, false);
     rs->hash_bits = HASH_BITS;
     rs->hash = calloc((size_t)1 << HASH_BITS, sizeof *rs->hash);
-    bool ok = rs->region && rs->hash && rs->chain && rs->link && rs->by_granule &&
+    bool ok = rs->region && rs->hash && rs->after && rs->link && rs->by_granule &&
               regions_make_thunks(rs, t);
     if (!ok)
         return error_set(err, ENOMEM, "out of memory for translated code");
@@ -416,8 +417,8 @@ void regions_fini(struct regions *rs)
 {
     if (rs->region)
         munmap(rs->region, MAX_REGIONS * sizeof *rs->region);
-    if (rs->chain)
-        munmap(rs->chain, MAX_REGIONS * sizeof *rs->chain);
+    if (rs->after)
+        munmap(rs->after, MAX_REGIONS * sizeof *rs->after);
     if (rs->link)
         munmap(rs->link, MAX_LINKS * sizeof *rs->link);
     if (rs->by_granule)

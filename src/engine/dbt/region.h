@@ -53,10 +53,10 @@ struct region_link {
 };
 #define LINK_END UINT32_MAX
 
-/* Of the region with the same index, in the chain that it is found in. */
-struct region_chain {
-    uint32_t next; /* index + 1, 0: end */
-    uint32_t tag;
+/* A region in the chain that it is found in. */
+struct region_ref {
+    uint32_t number; /* index + 1; 0: the end */
+    uint32_t tag;    /* a hash of what it is found by */
 };
 
 struct regions {
@@ -66,13 +66,13 @@ struct regions {
     const uint8_t *thunks_exec;
     uint64_t (*enter)(void *hart, const void *code);
     struct region *region;
-    struct region_chain *chain;
+    struct region_ref *after; /* of the region with the same index: the next of its chain */
     struct region_link *link;
     uint32_t *by_granule; /* of code memory: index + 1 of the region that was last there */
     size_t region_ready, link_ready; /* bytes whose pages are there, as populate() has it */
     uint32_t count;
     uint32_t link_count;
-    uint32_t *hash; /* index + 1; 1 << hash_bits chains, more as there are more regions */
+    struct region_ref *hash; /* 1 << hash_bits chains, more as there are more regions */
     unsigned hash_bits;
     bool full;
     bool process;   /* links lead anywhere */
