@@ -8,17 +8,18 @@
  * Memory is looked through while all vCPUs are parked, a millisecond or two at a time, and only as
  * far as it has grown: each byte that memory costs more than before pays for two that are looked
  * at. So a machine whose memory does not grow is left alone. Memory grows most where a guest has
- * most to do: then what is owed waits until all vCPUs do, but for a look now and then. In
- * deterministic mode nothing is done.
+ * most to do: unless there has been much to give lately, as early in a boot, what is owed then
+ * waits until all vCPUs do, but for a look now and then. In deterministic mode nothing is done.
  */
 #include "vmm/vm_internal.h"
 
-#define BETWEEN_NS 20000000u /* while there is something to do, and no vCPU runs */
+#define BETWEEN_NS 20000000u /* while there is something to do, and nobody is disturbed */
 #define SOONEST_NS 250000000u
-#define PUT_OFF 4u /* times, while one does */
+#define PUT_OFF 4u /* times, so as not to */
 #define LATEST_NS UINT64_C(16000000000)
 #define WORTH (UINT64_C(4) << 20)   /* bytes: less is not worth parking */
 #define AT_ONCE (UINT64_C(8) << 20) /* bytes looked at */
+#define MUCH (AT_ONCE / 8)          /* to give of them on the average, to interrupt a guest for */
 
 static uint64_t u64_min(uint64_t a, uint64_t b)
 {
@@ -46,7 +47,7 @@ static void reclaim_tick(void *ctx)
     if (now > r->seen)
         r->owed = u64_min(r->owed + 2 * (now - r->seen), now);
     r->seen = now;
-    bool busy = any_runs(vm), worth = r->owed >= WORTH;
+    bool busy = r->yield < MUCH && any_runs(vm), worth = r->owed >= WORTH;
     r->due = worth && (!busy || ++r->put_off >= PUT_OFF);
     if (r->due) {
         r->put_off = 0;
@@ -66,6 +67,7 @@ void vm_reclaim_due(struct vm *vm)
     uint64_t dropped = addrspace_drop_zeros(vm->machine->mem, &r->at, &left);
     r->due = false;
     r->owed -= bytes;
+    r->yield = (7 * r->yield + dropped) / 8;
     r->seen -= u64_min(r->seen, dropped);
     r->dropped += dropped;
 }
@@ -78,6 +80,7 @@ void vm_reclaim_init(struct vm *vm)
 void vm_reclaim_start(struct vm *vm)
 {
     vm->reclaim.interval_ns = SOONEST_NS;
+    vm->reclaim.yield = AT_ONCE;
     if (!vm->config.deterministic)
         reclaim_arm(vm, SOONEST_NS);
 }

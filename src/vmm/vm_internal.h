@@ -26,6 +26,7 @@ struct vm_reclaim {
     uint64_t interval_ns; /* of the timer, when there is nothing to do */
     bool due;             /* to be done when the vCPUs are parked */
     unsigned put_off;     /* times that it was not, because one was running */
+    uint64_t yield;       /* bytes that a look gives back, on the average of late */
     gpa_t at;             /* where to look next */
     uint64_t seen;        /* bytes that memory cost when last looked at */
     uint64_t owed;        /* bytes to look at */
