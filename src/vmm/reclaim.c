@@ -15,7 +15,7 @@
 
 #define BETWEEN_NS 20000000u /* while there is something to do, and nobody is disturbed */
 #define SOONEST_NS 250000000u
-#define PUT_OFF 4u /* times, so as not to */
+#define PUT_OFF 4u /* times that a look waits for a guest that is busy */
 #define LATEST_NS UINT64_C(16000000000)
 #define WORTH (UINT64_C(4) << 20)   /* bytes: less is not worth parking */
 #define AT_ONCE (UINT64_C(8) << 20) /* bytes looked at */
